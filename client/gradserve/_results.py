@@ -1,0 +1,189 @@
+"""What calls return: plain, frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from gradserve._architecture import Sequential
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInfo:
+    """One entry of a model's `named_parameters()`."""
+
+    name: str
+    """The name, such as "layers.0.weight"."""
+    shape: tuple[int, ...]
+    """The size of each dimension."""
+    dtype: str
+    """The element type, such as "float32"."""
+    requires_grad: bool
+    """Whether gradients flow to it by default; globs in `wrt` skip it otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as the server holds it."""
+
+    name: str
+    """The name."""
+    architecture: Sequential
+    """The layers, with every argument that was given or implied."""
+    dtype: str
+    """The element type of parameters and buffers, such as "float32"."""
+    device: str
+    """Where the weights are, as torch prints it: "cpu", "cuda:0" or "mps"."""
+    version: int
+    """The version of the weights: 1 at creation, one more at each accepted change of weights or dtype."""
+    total_parameters: int
+    """The number of parameter elements."""
+    trainable_parameters: int
+    """The number of parameter elements that require grad."""
+    named_parameters: tuple[ParameterInfo, ...]
+    """The parameters, in torch's order."""
+    text: str
+    """The text of `print(model)`."""
+    supported_operations: tuple[str, ...]
+    """The calls that this model can answer, such as "Forward" and "Gradient"."""
+    serving: bool
+    """Whether the model answers requests."""
+    state_reason: str
+    """Why it does not; empty while it does."""
+    create_time: datetime
+    """When the model was created, in UTC."""
+    seed: int | None
+    """The seed that the initial weights were drawn from; None where they came from a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device of the server's host."""
+
+    name: str
+    """The name to give as `device`, such as "cpu" or "cuda:0"."""
+    description: str
+    """What it is, such as the GPU's product name."""
+    memory_bytes: int
+    """Its memory in bytes; 0 where torch does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server refuses to exceed."""
+
+    max_message_bytes: int
+    """The largest message in bytes, both ways."""
+    max_rows: int
+    """The most rows (elements of all but the last dimension) of one input."""
+    max_elements: int
+    """The most elements of an input, an output, or anything computed between."""
+    max_parameters: int
+    """The most parameter elements of one model."""
+    max_layers: int
+    """The most layers of one model."""
+    max_models: int
+    """The most models."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """A server: its version, its devices, its limits, and what it knows."""
+
+    version: str
+    """Gradserve's version."""
+    torch_version: str
+    """The version of torch that computes."""
+    devices: tuple[Device, ...]
+    """The devices of the host, the one that "auto" means first."""
+    num_threads: int
+    """The threads within one operation on the CPU."""
+    limits: Limits
+    """What the server refuses to exceed."""
+    metrics_address: str
+    """Where Prometheus metrics are served, as "host:port"; empty where they are not."""
+    layer_types: tuple[str, ...]
+    """The layer types that an architecture may hold, sorted."""
+    losses: tuple[str, ...]
+    """The losses that `gradient` takes, sorted."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Gradients(Mapping[str, T], Generic[T]):
+    """A loss and its gradients: a mapping from names to arrays of the kind of the input that was sent.
+
+    `gradients["layers.0.weight"]` has the parameter's shape and dtype, `gradients["input"]` those of the input; with
+    `per_sample`, each has one more dimension in front, of the size of the batch. The attributes `loss`, `output` and
+    `input` exist only where they were asked for.
+
+    Attributes:
+        version: The version of the model that computed them.
+        seed: The seed that random layers drew from; None where nothing was random.
+    """
+
+    version: int
+    seed: int | None
+    _gradients: Mapping[str, T]
+    _loss: T | None
+    _output: T | None
+
+    # Two results are equal only if they are one: arrays do not compare to a bool.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    @property
+    def loss(self) -> T:
+        """The loss, in the model's dtype: a scalar, or one per element or row with reduction "none" or `per_sample`.
+
+        Raises:
+            AttributeError: No loss was given, only `grad_output`.
+        """
+        if self._loss is None:
+            msg = "there is no loss: the call named none"
+            raise AttributeError(msg)
+        return self._loss
+
+    @property
+    def output(self) -> T:
+        """The model's output, of shape [..., out_features].
+
+        Raises:
+            AttributeError: The call did not say `return_output=True`.
+        """
+        if self._output is None:
+            msg = "there is no output: ask for it with return_output=True"
+            raise AttributeError(msg)
+        return self._output
+
+    @property
+    def input(self) -> T:
+        """The gradient with respect to the input, in its shape and dtype.
+
+        Raises:
+            AttributeError: `wrt` did not hold "input".
+        """
+        if "input" not in self._gradients:
+            msg = 'there is no gradient of the input: ask for it with wrt="input"'
+            raise AttributeError(msg)
+        return self._gradients["input"]
+
+    def __getitem__(self, name: str) -> T:
+        """Return the gradient of one parameter, or of "input"."""
+        return self._gradients[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names: parameters in the order of `named_parameters()`, then "input"."""
+        return iter(self._gradients)
+
+    def __len__(self) -> int:
+        """Return the number of gradients."""
+        return len(self._gradients)
+
+    def __repr__(self) -> str:
+        """Name what is there, without the numbers."""
+        loss = "" if self._loss is None else f"loss={self._loss!r}, "
+        return f"Gradients({loss}of={list(self)}, version={self.version})"

@@ -1,0 +1,88 @@
+"""All commands as one program, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import gradserve
+from gradserve.cli.commands.create import create
+from gradserve.cli.commands.forward import forward
+from gradserve.cli.commands.gradient import gradient
+from gradserve.cli.commands.models import delete, info, models
+from gradserve.cli.commands.serve import serve
+from gradserve.cli.exit_code import ExitCode, describe, exit_code_of
+from gradserve.cli.settings import Settings, server_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["application", "run"]
+
+_PROGRAM = "gradserve"
+
+
+class _Application(click.Group):
+    """A group whose commands end with an exit code, whatever they run into."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
+        """Invoke the command, and end with the exit code of what it raises."""
+        try:
+            return super().invoke(ctx)
+        # Here rather than in `run`, because click itself has other ways with Ctrl-C and closed pipes.
+        except (gradserve.Error, OSError, KeyboardInterrupt) as error:
+            if isinstance(error, OSError):
+                _discard_output()
+            raise click.exceptions.Exit(_complain(error)) from None
+
+
+@click.group(
+    cls=_Application,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="\n".join(["\b", "Exit codes:", *(f"  {code.value:>3}  {code.meaning}" for code in ExitCode)]),
+)
+@server_options
+@click.version_option(gradserve.__version__, prog_name=_PROGRAM, message="%(prog)s %(version)s")
+@click.pass_context
+def application(context: click.Context) -> None:
+    """Serve PyTorch MLPs with their gradients, and call them.
+
+    Start with `gradserve serve --examples` in one terminal, and `gradserve models` in another.
+
+    --server, --timeout and --json may stand before or after the command's name.
+    """
+    context.obj = context.obj or Settings()
+
+
+for _command in (serve, models, info, create, delete, forward, gradient):
+    application.add_command(_command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; errors are one line on standard error."""
+    try:
+        code = application.main(list(arguments), prog_name=_PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.Abort:
+        return _complain(KeyboardInterrupt())
+    except click.ClickException as error:
+        return _complain(error)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _complain(error: BaseException) -> ExitCode:
+    if line := describe(error):
+        click.echo(f"{_PROGRAM}: {line}", err=True)
+    return exit_code_of(error)
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere, so that Python does not try, and fail, to write it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

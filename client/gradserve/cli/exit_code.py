@@ -1,0 +1,108 @@
+"""The exit codes of the command line, and the one line that says why."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+import click
+
+import gradserve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+__all__ = ["ExitCode", "describe", "exit_code_of", "one_line"]
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for scripts."""
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> Self:
+        """Make a member of its number and what it means."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    OK = 0, "Done."
+    FAILURE = 1, "A bug in the server, an output that cannot be written, or anything else without a code of its own."
+    USAGE = 2, "The command line is wrong, or a file that it names cannot be read; nothing was sent."
+    NOT_FOUND = 3, "There is no such model."
+    INVALID = 4, "The request is refused for what it says: INVALID_ARGUMENT, OUT_OF_RANGE, UNIMPLEMENTED."
+    UNAVAILABLE = 5, "The server cannot be reached or does not answer in time: UNAVAILABLE, DEADLINE_EXCEEDED."
+    CONFLICT = 6, "The request does not fit the state: ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED."
+    EXHAUSTED = 7, "Too large, or the server is full: RESOURCE_EXHAUSTED."
+    DENIED = 8, "No right to it: UNAUTHENTICATED, PERMISSION_DENIED."
+    # 128 and the signal's number, as shells have it.
+    INTERRUPTED = 130, "Ctrl-C."
+    CLOSED_PIPE = 141, "Whoever read the output has stopped reading."
+
+
+_OF_STATUS: Final[Mapping[str, ExitCode]] = {
+    "NOT_FOUND": ExitCode.NOT_FOUND,
+    "INVALID_ARGUMENT": ExitCode.INVALID,
+    "OUT_OF_RANGE": ExitCode.INVALID,
+    "UNIMPLEMENTED": ExitCode.INVALID,
+    "UNAVAILABLE": ExitCode.UNAVAILABLE,
+    "DEADLINE_EXCEEDED": ExitCode.UNAVAILABLE,
+    "ALREADY_EXISTS": ExitCode.CONFLICT,
+    "FAILED_PRECONDITION": ExitCode.CONFLICT,
+    "ABORTED": ExitCode.CONFLICT,
+    "RESOURCE_EXHAUSTED": ExitCode.EXHAUSTED,
+    "UNAUTHENTICATED": ExitCode.DENIED,
+    "PERMISSION_DENIED": ExitCode.DENIED,
+}
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Return the exit code that an error ends the command with."""
+    match error:
+        case gradserve.Error():
+            return _OF_STATUS.get(error.code.name, ExitCode.FAILURE)
+        case click.UsageError():
+            return ExitCode.USAGE
+        case KeyboardInterrupt():
+            return ExitCode.INTERRUPTED
+        case BrokenPipeError():
+            return ExitCode.CLOSED_PIPE
+        case _:
+            return ExitCode.FAILURE
+
+
+def describe(error: BaseException) -> str:
+    """Return what an error says, on one line; empty for a closed pipe, which is nobody's fault."""
+    match error:
+        # Before OSError, which some of them are too.
+        case gradserve.Error():
+            return one_line(f"{error.code.name}: {_refusal(error)}")
+        case click.ClickException():
+            context = getattr(error, "ctx", None)
+            hint = f" See '{context.command_path} --help'." if context else ""
+            return one_line(error.format_message() + hint)
+        case KeyboardInterrupt():
+            return "interrupted"
+        case BrokenPipeError():
+            return ""
+        case OSError(strerror=str() as reason):
+            return one_line(f"cannot write {error.filename or 'the output'}: {reason}")
+        case _:
+            return one_line(str(error))
+
+
+def one_line(text: str) -> str:
+    """Return text for one line of a terminal: blanks folded, and what could steer the terminal escaped."""
+    folded = " ".join(text.split())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in folded)
+
+
+def _refusal(error: gradserve.Error) -> str:
+    """Return the message, with what it leaves out of the fields at fault, and with advice where there is some."""
+    fields = [
+        f"{item.field}: {item.description}" for item in error.field_violations if item.description not in error.message
+    ]
+    advice = ["is the server running, and is --server right?"] if isinstance(error, gradserve.UnavailableError) else []
+    return "; ".join([error.message, *fields, *advice])

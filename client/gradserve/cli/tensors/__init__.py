@@ -1,0 +1,1 @@
+"""Tensors into and out of the command line: files, standard input, and text."""

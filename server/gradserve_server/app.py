@@ -1,0 +1,128 @@
+"""One server: put together, started, drained."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection
+
+from gradserve.v1 import inference_pb2, model_pb2
+from gradserve_server.changes import Changes
+from gradserve_server.config import Address, Config
+from gradserve_server.engine.device import Devices
+from gradserve_server.hosted import HostedModel
+from gradserve_server.initial_models import initial_models
+from gradserve_server.lifecycle import Lifecycle, Phase
+from gradserve_server.registry import Registry
+from gradserve_server.rpc import handlers
+from gradserve_server.servicers.health import HealthServicer
+from gradserve_server.servicers.inference import InferenceServicer
+from gradserve_server.servicers.models import ModelServicer
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a server is made of; each knows only those above it."""
+
+    changes: Changes
+    lifecycle: Lifecycle
+    devices: Devices
+    registry: Registry
+    grpc_server: grpc.aio.Server
+
+
+class Server:
+    """A server from its configuration to its end: `start`, then `drain`, once each, on one event loop.
+
+    It does not read configuration, listen to signals or print: `gradserve_server.main` does.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._parts = _assemble(config)
+
+    async def start(self) -> str:
+        """Open the port, create the initial models, and serve. Health says NOT_SERVING until all are warm.
+
+        Returns:
+            Where it listens, with the real port.
+
+        Raises:
+            OSError: If it cannot listen there.
+            ServiceError: If an initial model is refused.
+        """
+        address = self._listen()
+        await self._parts.grpc_server.start()
+        try:
+            for new in initial_models(self._config):
+                await self._parts.registry.create(new)
+        except BaseException:
+            await self._stop(grace=0.0)
+            raise
+        self._parts.lifecycle.advance(Phase.SERVING)
+        return address
+
+    def models(self) -> list[HostedModel]:
+        """The models that it serves, by name."""
+        return self._parts.registry.models()
+
+    async def drain(self) -> None:
+        """Stop without a failed call: say so, go on answering until callers have noticed, finish what is in flight."""
+        self._parts.lifecycle.advance(Phase.DRAINING)
+        await asyncio.sleep(self._config.server.drain_delay)
+        await self._stop(self._config.server.drain_grace)
+
+    async def _stop(self, grace: float) -> None:
+        self._parts.lifecycle.advance(Phase.STOPPED)
+        await self._parts.grpc_server.stop(grace)
+        self._parts.devices.close()
+
+    def _listen(self) -> str:
+        listen = self._config.server.listen
+        try:
+            port = self._parts.grpc_server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {listen}: is another server there?") from error
+        address = Address.parse(listen)
+        return listen if address.port is None else f"{listen.rpartition(':')[0]}:{port}"
+
+
+def _assemble(config: Config) -> _Parts:
+    changes = Changes()
+    lifecycle = Lifecycle(changes)
+    devices = Devices(config.compute.threads)
+    registry = Registry(devices, config.limits, changes)
+    server = grpc.aio.server(options=_channel_options(config))
+    services = (
+        (inference_pb2.DESCRIPTOR.services_by_name["InferenceService"], InferenceServicer(registry)),
+        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry)),
+    )
+    health = health_pb2.DESCRIPTOR.services_by_name["Health"]
+    server.add_generic_rpc_handlers(
+        (
+            *(handlers(service, servicer, lifecycle.check_started) for service, servicer in services),
+            handlers(health, HealthServicer(registry, lifecycle, changes)),
+        )
+    )
+    if config.server.reflection:
+        names = [service.full_name for service, _ in services]
+        reflection.enable_server_reflection((*names, health.full_name, reflection.SERVICE_NAME), server)
+    return _Parts(changes, lifecycle, devices, registry, server)
+
+
+def _channel_options(config: Config) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", config.limits.max_message_bytes),
+        ("grpc.max_send_message_length", config.limits.max_message_bytes),
+        # Otherwise a second server on the same port is not refused, and the two share its calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", 1024),
+        # A client may ping each minute, also without calls; twice as often is not yet abuse.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+    ]

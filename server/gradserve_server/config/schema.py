@@ -1,0 +1,151 @@
+"""Every option of a server, with its default and its range."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic.dataclasses import dataclass
+
+from gradserve_server.config.address import Address
+
+_CLOSED = ConfigDict(extra="forbid")
+
+Count = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+"""A whole number from 1 up."""
+
+Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+"""A duration."""
+
+Seed = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
+"""What `torch.manual_seed` takes, in the wire's range."""
+
+
+def _is_address(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
+def _is_model_name(name: str) -> str:
+    if name.endswith(".gradient"):
+        raise ValueError("must not end in .gradient, which is reserved")
+    return name
+
+
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$"), AfterValidator(_is_model_name)]
+"""A name that a model can have."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class ServerConfig:
+    """How the server is reached and how it ends.
+
+    Attributes:
+        listen: Where gRPC is served, as `Address` reads it; port 0 has one chosen.
+        allow_insecure: Whether other machines may reach a server that neither encrypts nor asks who calls.
+        reflection: Whether gRPC reflection is served.
+        drain_delay: How long the server goes on answering after it has said that it stops, in seconds; callers that
+            watch its health turn away in this time.
+        drain_grace: How long calls in flight may then take, in seconds.
+        examples: Whether to serve the bundled models.
+    """
+
+    listen: Annotated[str, AfterValidator(_is_address)] = "127.0.0.1:50051"
+    allow_insecure: StrictBool = False
+    reflection: StrictBool = True
+    drain_delay: Seconds = 0.5
+    drain_grace: Seconds = 10.0
+    examples: StrictBool = False
+
+    @model_validator(mode="after")
+    def _keep_to_this_machine(self) -> "ServerConfig":
+        if not self.allow_insecure and not Address.parse(self.listen).is_local:
+            raise ValueError(
+                f"must not listen on {self.listen!r}: other machines can reach it, and nothing protects it; listen on "
+                "127.0.0.1, [::1] or unix:PATH, or set server.allow_insecure = true"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class ComputeConfig:
+    """How models compute.
+
+    Attributes:
+        threads: The threads within one operation on the CPU, as `torch.set_num_threads`.
+    """
+
+    threads: Annotated[Count, Field(le=1024)] = 1
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class Limits:
+    """What the server refuses to exceed.
+
+    Attributes:
+        max_message_bytes: One message, either way.
+        max_rows: Rows (elements of all but the last dimension) of one input.
+        max_elements: Elements of an input, an output, or anything computed between.
+        max_parameters: Parameter elements of one model.
+        max_layers: Layers of one model.
+        max_models: Models.
+    """
+
+    # gRPC holds a message's size in a signed 32-bit integer.
+    max_message_bytes: Annotated[Count, Field(ge=1024, le=2**31 - 1)] = 64 * 1024**2
+    max_rows: Count = 1_048_576
+    max_elements: Count = 2**27
+    max_parameters: Count = 2**28
+    max_layers: Count = 256
+    max_models: Count = 1024
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class ModelConfig:
+    """A model to create at start: by its widths, or layer by layer.
+
+    Attributes:
+        in_features: The width of the input.
+        hidden_features: The width of each hidden layer, first to last.
+        out_features: The width of the output.
+        activation: The class name, in torch.nn, of the activation after each hidden layer.
+        layers: Instead of the four above: tables of a `type` and its constructor's arguments, by torch.nn's names.
+            They are checked where the model is built.
+        dtype: Of its parameters.
+        device: "auto" for the best of the host, "cpu", "cuda", "cuda:<n>" or "mps".
+        seed: What its weights are drawn from; None to have one drawn.
+    """
+
+    in_features: Count | None = None
+    hidden_features: tuple[Count, ...] = ()
+    out_features: Count | None = None
+    activation: str = "ReLU"
+    layers: tuple[Mapping[str, object], ...] = ()
+    dtype: Literal["float16", "bfloat16", "float32", "float64"] = "float32"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$")] = "auto"
+    seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _take_widths_or_layers(self) -> "ModelConfig":
+        widths = (self.in_features, self.out_features)
+        if self.layers and (any(widths) or self.hidden_features or self.activation != "ReLU"):
+            raise ValueError("takes either layers, or in_features, hidden_features, out_features and activation")
+        if not self.layers and not all(widths):
+            raise ValueError("needs in_features and out_features, or layers")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class Config:
+    """All of it.
+
+    Attributes:
+        server: How the server is reached and how it ends.
+        compute: How models compute.
+        limits: What the server refuses to exceed.
+        models: The models to create at start, by name.
+    """
+
+    server: ServerConfig = ServerConfig()
+    compute: ComputeConfig = ComputeConfig()
+    limits: Limits = Limits()
+    models: Mapping[ModelName, ModelConfig] = Field(default_factory=dict)

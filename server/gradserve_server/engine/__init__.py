@@ -1,0 +1,1 @@
+"""Everything that touches torch: building models, putting them on devices, computing with them."""

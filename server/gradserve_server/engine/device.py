@@ -1,0 +1,119 @@
+"""The devices of this host, each with the one thread that computes on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from gradserve_server.errors import FailedPrecondition, InvalidArgument
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_NAME = re.compile(r"auto|cpu|cuda(:\d{1,4})?|mps")
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device and its executor.
+
+    A single thread keeps torch's intra-op threads from fighting each other, serialises what touches a module's mode,
+    and is all that MPS survives.
+
+    Attributes:
+        name: As torch prints it, such as "cuda:0".
+        description: What it is.
+        memory_bytes: Its memory; 0 where torch does not tell.
+        executor: Its thread.
+    """
+
+    name: str
+    description: str
+    memory_bytes: int
+    executor: ThreadPoolExecutor = field(repr=False)
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device in torch's terms."""
+        return torch.device(self.name)
+
+    async def run(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a function on the device's thread. A caller that is cancelled while it still waits is never computed."""
+        return await asyncio.wrap_future(self.executor.submit(function, *args, **kwargs))
+
+
+class Devices:
+    """The devices of this host, the best one first: CUDA, then MPS, then the CPU."""
+
+    def __init__(self, threads: int) -> None:
+        """Look what there is.
+
+        Args:
+            threads: The threads within one operation on the CPU.
+        """
+        # Read by cuBLAS when CUDA starts; deterministic algorithms need it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.set_num_threads(threads)
+        self.threads = threads
+        self._devices = {device.name: device for device in (*_cuda(threads), *_mps(threads), _cpu(threads))}
+
+    def all(self) -> tuple[Device, ...]:
+        """Every device, the one that "auto" means first."""
+        return tuple(self._devices.values())
+
+    def resolve(self, name: str) -> Device:
+        """The device of a name.
+
+        Args:
+            name: "auto" or empty for the best device, "cpu", "cuda" for the first GPU, "cuda:<n>" or "mps".
+
+        Raises:
+            InvalidArgument: If it is not such a name.
+            FailedPrecondition: If this host does not have it; says what it has.
+        """
+        if name in {"", "auto"}:
+            return self.all()[0]
+        if not _NAME.fullmatch(name):
+            raise InvalidArgument(f"device is auto, cpu, cuda, cuda:<n> or mps, got {name!r}", field="device")
+        if (device := self._devices.get("cuda:0" if name == "cuda" else name)) is None:
+            message = f"this host has no {name}; it has: {', '.join(self._devices)}"
+            raise FailedPrecondition(message, field="device", reason="DEVICE_ABSENT")
+        return device
+
+    def close(self) -> None:
+        """Let what is being computed finish and end the threads."""
+        for device in self._devices.values():
+            device.executor.shutdown(cancel_futures=True)
+
+
+def _executor(name: str, threads: int) -> ThreadPoolExecutor:
+    # OpenMP keeps the number of threads for each calling thread.
+    return ThreadPoolExecutor(1, f"gradserve-{name}", torch.set_num_threads, (threads,))
+
+
+def _cpu(threads: int) -> Device:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Device("cpu", platform.processor() or platform.machine(), memory, _executor("cpu", threads))
+
+
+def _cuda(threads: int) -> list[Device]:
+    found = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        name = f"cuda:{index}"
+        found.append(Device(name, properties.name, properties.total_memory, _executor(name, threads)))
+    return found
+
+
+def _mps(threads: int) -> list[Device]:
+    if not torch.backends.mps.is_available():
+        return []
+    return [Device("mps", "Apple GPU", torch.mps.recommended_max_memory(), _executor("mps", threads))]

@@ -1,0 +1,72 @@
+"""Gradient: a loss and its gradients, or a vector-Jacobian product."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from gradserve_server.engine import per_sample
+from gradserve_server.engine.model import Model
+from gradserve_server.engine.objective import Objective, objective_of
+from gradserve_server.engine.tensors import to_numpy
+from gradserve_server.errors import InvalidArgument
+from gradserve_server.operations import GradientCall, GradientResult
+from gradserve_server.selection import INPUT, Selection, select
+
+_ROWS_AND_FEATURES = 2
+
+
+def gradient(model: Model, call: GradientCall) -> GradientResult:
+    """Compute what a request differentiates and its gradients. All checks come before any computing.
+
+    Raises:
+        ServiceError: If the request is refused.
+    """
+    output_shape = model.check_input(call)
+    selection = select(call.wrt, model.requires_grad)
+    if call.per_sample:
+        _check_rows(model, call)
+    objective = objective_of(model, call, output_shape)
+    _check_reply(model, call, selection, objective)
+    with model.computing("Gradient", call) as seed:
+        compute = per_sample.gradients if call.per_sample else whole_gradients
+        value, output, gradients = compute(model, call, selection, objective)
+        return GradientResult(
+            loss=None if objective.criterion is None else to_numpy(value),
+            output=to_numpy(output) if call.return_output else None,
+            gradients={name: to_numpy(tensor) for name, tensor in gradients.items()},
+            seed=seed,
+        )
+
+
+def whole_gradients(
+    model: Model, call: GradientCall, selection: Selection, objective: Objective
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """The value, the output and the gradients of a batch taken as one."""
+    leaf = model.leaf(call).requires_grad_(selection.input)
+    output = model.run(leaf, training=call.training)
+    leaves: dict[str, Tensor] = {name: model.parameters[name] for name in selection.parameters}
+    if selection.input:
+        leaves[INPUT] = leaf
+    value, gradients = objective.gradients(output, tuple(leaves.values()))
+    return value, output, dict(zip(leaves, gradients, strict=True))
+
+
+def _check_rows(model: Model, call: GradientCall) -> None:
+    if call.input.ndim < _ROWS_AND_FEATURES:
+        message = f"per_sample takes an input [N, in_features], got {list(call.input.shape)}"
+        raise InvalidArgument(message, field="input.shape")
+    if model.blueprint.mixes_rows(training=call.training):
+        message = "per_sample has no meaning where BatchNorm1d computes its statistics over the rows"
+        raise InvalidArgument(message, field="per_sample", reason="ROWS_NOT_INDEPENDENT")
+
+
+def _check_reply(model: Model, call: GradientCall, selection: Selection, objective: Objective) -> None:
+    repeats = call.input.shape[0] if call.per_sample else 1
+    parameters = sum(model.parameters[name].numel() for name in selection.parameters) * repeats
+    output = math.prod(objective.output_shape)
+    elements = parameters + output * (1 + call.return_output)
+    if selection.input:
+        elements += call.input.size * math.ceil(call.input.itemsize / model.dtype.itemsize)
+    model.check_reply(elements, "name fewer parameters in wrt, or send fewer rows at a time")

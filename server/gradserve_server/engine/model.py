@@ -1,0 +1,151 @@
+"""One hosted MLP at one version: its module on its device, and how it is run without ever changing it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gradserve_server.config import Limits
+from gradserve_server.engine import global_state
+from gradserve_server.engine.mlp import MLP, Blueprint
+from gradserve_server.engine.refusals import torch_refusals
+from gradserve_server.engine.shapes import Shape, Shapes
+from gradserve_server.engine.tensors import dtype_name, to_torch
+from gradserve_server.errors import InvalidArgument, ResourceExhausted
+from gradserve_server.operations import ForwardCall, is_floating
+
+_REPLY_OVERHEAD = 4096
+"""Bytes of a reply beside its tensors' data, generously."""
+
+
+@dataclass(frozen=True)
+class ParameterDescription:
+    """One parameter: its name, shape, number of elements, and whether it requires grad."""
+
+    name: str
+    shape: Shape
+    size: int
+    requires_grad: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Weights, and what may be asked of them.
+
+    A change makes another Model: whoever holds this one computes on this version to the end. Its methods are called
+    from its device's thread alone, as they set the module's training mode.
+
+    Attributes:
+        blueprint: The checked architecture.
+        module: The layers with their weights.
+        device: Where the weights are.
+        dtype: What they are computed in.
+        shapes: The architecture's shape rules.
+        limits: What a request and its reply may not exceed.
+    """
+
+    blueprint: Blueprint
+    module: MLP
+    device: torch.device
+    dtype: torch.dtype
+    shapes: Shapes
+    limits: Limits
+
+    @cached_property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The parameters by name, in order."""
+        return dict(self.module.named_parameters())
+
+    @cached_property
+    def requires_grad(self) -> Mapping[str, bool]:
+        """Whether each parameter requires grad."""
+        return {name: parameter.requires_grad for name, parameter in self.parameters.items()}
+
+    def check_input(self, call: ForwardCall) -> Shape:
+        """Check a request's input and give the shape of its output.
+
+        Raises:
+            InvalidArgument: If the input is not floating or a layer refuses its shape.
+            ResourceExhausted: If it is beyond a limit.
+        """
+        if not is_floating(call.input):
+            message = f"the input must be floating, got {call.input.dtype}: cast it, as torch would have you"
+            raise InvalidArgument(message, field="input.dtype")
+        return self.shapes.output_shape(call.input.shape, training=call.training)
+
+    def check_reply(self, elements: int, advice: str) -> None:
+        """Refuse a reply of so many elements before anything is computed for it.
+
+        Raises:
+            ResourceExhausted: If it would be larger than a message may be.
+        """
+        size = elements * self.dtype.itemsize + _REPLY_OVERHEAD
+        if size > self.limits.max_message_bytes:
+            message = f"the reply would have {size} bytes; this server allows {self.limits.max_message_bytes}: {advice}"
+            raise ResourceExhausted(message, reason="REPLY_TOO_LARGE")
+
+    def leaf(self, call: ForwardCall) -> Tensor:
+        """The input as it was sent, on the device."""
+        return to_torch(call.input, self.device)
+
+    def run(self, value: Tensor, *, training: bool) -> Tensor:
+        """Apply the layers; `value` is cast to the model's dtype. Running statistics stay as they are."""
+        value = value.to(self.dtype)
+        if self.module.training != training:
+            self.module.train(training)
+        # BatchNorm updates its statistics in place in training: let it update copies.
+        buffers = self.module.named_buffers() if training else ()
+        copies = {name: buffer.clone() for name, buffer in buffers}
+        output: Tensor = functional_call(self.module, copies, (value,)) if copies else self.module(value)
+        return output
+
+    def is_random(self, call: ForwardCall) -> bool:
+        """Whether the call draws random numbers."""
+        return call.training and self.blueprint.random
+
+    @contextmanager
+    def computing(self, operation: str, call: ForwardCall) -> Iterator[int | None]:
+        """Compute inside the block: with the seed it yields, if any, and what torch refuses told apart."""
+        with ExitStack() as stack:
+            stack.enter_context(torch_refusals(operation, self.dtype, self.device))
+            if call.deterministic:
+                stack.enter_context(global_state.deterministic_algorithms())
+            seed = None
+            if self.is_random(call):
+                seed = global_state.new_seed() if call.seed is None else call.seed
+                stack.enter_context(global_state.seeded(seed, self.device))
+            yield seed
+
+    def moved(self, device: torch.device, dtype: torch.dtype, requires_grad: Mapping[str, bool]) -> Model:
+        """This model elsewhere, in another dtype or with other flags; memory is shared where nothing changes."""
+        module = copy.deepcopy(self.blueprint.skeleton)
+        values = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        state = {name: _converted(value.detach(), device, dtype) for name, value in values.items()}
+        module.load_state_dict(state, assign=True)
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(requires_grad[name])
+        return Model(self.blueprint, module, device, dtype, self.shapes, self.limits)
+
+    def describe_parameters(self) -> list[ParameterDescription]:
+        """What `named_parameters()` holds, without the values."""
+        return [
+            ParameterDescription(name, tuple(parameter.shape), parameter.numel(), parameter.requires_grad)
+            for name, parameter in self.parameters.items()
+        ]
+
+    @property
+    def dtype_name(self) -> str:
+        """The dtype without torch's prefix."""
+        return dtype_name(self.dtype)
+
+
+def _converted(value: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    # As Module.to: integer buffers, such as BatchNorm's count of batches, keep their dtype.
+    return value.to(device, dtype if value.is_floating_point() else value.dtype)

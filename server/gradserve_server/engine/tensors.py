@@ -1,0 +1,45 @@
+"""NumPy arrays to torch tensors and back, without a copy where memory allows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from gradserve_server.operations import Array
+
+DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
+"""The dtypes that models compute in, by name."""
+
+_BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+
+# What a caller sent lies in read-only memory, and nothing here writes to an input. torch warns of such memory
+# once in a process: have that once now.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    torch.from_numpy(np.frombuffer(b"\0", np.uint8))
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The dtype's name without the prefix, such as "float32"."""
+    return str(dtype).removeprefix("torch.")
+
+
+def to_torch(array: Array, device: torch.device) -> torch.Tensor:
+    """The array as a tensor of its own dtype on the device; on the CPU it shares the array's memory."""
+    if array.dtype == _BFLOAT16:
+        tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    else:
+        tensor = torch.from_numpy(array)
+    return tensor if device.type == "cpu" else tensor.to(device)
+
+
+def to_numpy(tensor: torch.Tensor) -> Array:
+    """The tensor's values as an array on the host."""
+    host = tensor.detach().cpu()
+    if host.dtype == torch.bfloat16:
+        return host.contiguous().view(torch.int16).numpy().view(_BFLOAT16)
+    return host.numpy()

@@ -1,0 +1,83 @@
+"""What the server refuses to do, and why.
+
+    ServiceError
+    ├── InvalidArgument      the request itself is wrong; names the field
+    ├── NotFound             no such model
+    ├── AlreadyExists        the name is taken
+    ├── FailedPrecondition   the request is right, but not for what the server has
+    ├── Aborted              a write met another version than it expected
+    ├── Unimplemented        torch has no kernel for it, or the model does not support it
+    ├── ResourceExhausted    too large, too many, or out of memory
+    └── Unavailable          starting or draining
+
+Every class stands for the gRPC status of the same name. Anything else that is raised is a bug, and reaches the
+caller as INTERNAL with an error id and nothing else.
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """A refusal that its caller is told.
+
+    Attributes:
+        message: One sentence for a person; names the field where there is one.
+        reason: UPPER_SNAKE, for a program: `google.rpc.ErrorInfo.reason`.
+        field: The path of the request's field at fault, such as `input.shape`; empty if it is none.
+    """
+
+    default_reason = "UNKNOWN"
+
+    def __init__(self, message: str, *, field: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.reason = reason or self.default_reason
+
+
+class InvalidArgument(ServiceError):
+    """The request is wrong whatever the server holds."""
+
+    default_reason = "INVALID_ARGUMENT"
+
+
+class NotFound(ServiceError):
+    """Nothing has that name."""
+
+    default_reason = "NOT_FOUND"
+
+
+class AlreadyExists(ServiceError):
+    """The name is taken."""
+
+    default_reason = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(ServiceError):
+    """The request does not fit what the server holds now."""
+
+    default_reason = "FAILED_PRECONDITION"
+
+
+class Aborted(ServiceError):
+    """A write expected another version."""
+
+    default_reason = "VERSION_MISMATCH"
+
+
+class Unimplemented(ServiceError):
+    """There is no kernel for it, or the model does not support it."""
+
+    default_reason = "NO_KERNEL"
+
+
+class ResourceExhausted(ServiceError):
+    """A limit is reached. Asking again does not help: the request is too large, or the server is full."""
+
+    default_reason = "LIMIT_EXCEEDED"
+
+
+class Unavailable(ServiceError):
+    """The server does not answer yet, or not any more."""
+
+    default_reason = "UNAVAILABLE"

@@ -1,0 +1,65 @@
+"""A model under its name: what requests meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gradserve_server.engine.device import Device
+from gradserve_server.engine.forward import forward
+from gradserve_server.engine.gradient import gradient
+from gradserve_server.engine.model import Model
+from gradserve_server.errors import Aborted, FailedPrecondition
+from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult
+
+
+@dataclass(frozen=True, eq=False)
+class HostedModel:
+    """A model at one version. A change puts another in its place; whoever holds this one computes on it to the end.
+
+    Attributes:
+        name: What requests call it.
+        version: Of its weights, from 1 up.
+        model: Its weights.
+        device: Where they are.
+        operations: The RPCs that it supports.
+        create_time: When it was created, in UTC.
+        seed: What its initial weights were drawn from; None where they came from a file.
+    """
+
+    name: str
+    version: int
+    model: Model
+    device: Device
+    operations: tuple[str, ...]
+    create_time: datetime
+    seed: int | None
+
+    def check_read(self, if_version: int | None) -> None:
+        """Refuse a read that expects another version.
+
+        Raises:
+            FailedPrecondition: If the model is at another version.
+        """
+        if if_version is not None and if_version != self.version:
+            raise FailedPrecondition(self._mismatch(if_version), field="if_version", reason="VERSION_MISMATCH")
+
+    def check_write(self, if_version: int | None) -> None:
+        """Refuse a write that expects another version.
+
+        Raises:
+            Aborted: If the model is at another version.
+        """
+        if if_version is not None and if_version != self.version:
+            raise Aborted(self._mismatch(if_version), field="if_version")
+
+    def _mismatch(self, if_version: int) -> str:
+        return f"{self.name} is at version {self.version}, not {if_version}"
+
+    async def forward(self, call: ForwardCall) -> ForwardResult:
+        """Compute the output on the model's device."""
+        return await self.device.run(forward, self.model, call)
+
+    async def gradient(self, call: GradientCall) -> GradientResult:
+        """Compute gradients on the model's device."""
+        return await self.device.run(gradient, self.model, call)

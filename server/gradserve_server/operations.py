@@ -1,0 +1,101 @@
+"""What a model is asked to compute and what it answers, in NumPy arrays: neither wire messages nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+"""An array of one of the wire's dtypes; bfloat16 is `ml_dtypes.bfloat16`."""
+
+LossArgument: TypeAlias = bool | int | float | Array
+"""An argument of a loss, as torch.nn.functional takes it."""
+
+
+@dataclass(frozen=True)
+class ForwardCall:
+    """One Forward.
+
+    Attributes:
+        input: Floating, of shape [..., in_features].
+        training: Whether layers behave as after `model.train()`.
+        seed: What random layers draw from; None to have one drawn.
+        deterministic: Whether to be bit-equal to torch in process.
+    """
+
+    input: Array
+    training: bool = False
+    seed: int | None = None
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """A loss by the name that torch.nn.functional gives it, or "sum" or "mean".
+
+    Attributes:
+        name: The function.
+        target: What the output is compared with; None for the losses that take none.
+        reduction: "mean", "sum", "none", "batchmean", or empty for the default.
+        arguments: Further arguments by torch's names.
+    """
+
+    name: str
+    target: Array | None = None
+    reduction: str = ""
+    arguments: Mapping[str, LossArgument] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GradientCall(ForwardCall):
+    """One Gradient.
+
+    Attributes:
+        loss: What to differentiate; None for a vector-Jacobian product.
+        grad_output: The vector of that product, or the weights of an unreduced loss.
+        wrt: Globs over the parameters' names and the word "input"; empty for all that require grad.
+        per_sample: Whether each row gets its own gradient.
+        return_output: Whether to return the output too.
+    """
+
+    loss: LossCall | None = None
+    grad_output: Array | None = None
+    wrt: tuple[str, ...] = ()
+    per_sample: bool = False
+    return_output: bool = False
+
+
+@dataclass(frozen=True)
+class ForwardResult:
+    """The answer to a ForwardCall; `seed` is None where nothing was random."""
+
+    output: Array
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class GradientResult:
+    """The answer to a GradientCall: gradients by parameter name, the input's under "input"."""
+
+    loss: Array | None
+    output: Array | None
+    gradients: Mapping[str, Array]
+    seed: int | None
+
+
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+"""The names of the dtypes that models compute in."""
+
+
+def is_floating(array: Array) -> bool:
+    """Whether the array's dtype is one that models compute in."""
+    return array.dtype.name in FLOATING
+
+
+def is_integer(array: Array) -> bool:
+    """Whether the array holds integers; bool does not count."""
+    return bool(np.issubdtype(array.dtype, np.integer))

@@ -1,0 +1,71 @@
+"""What `wrt` and the globs of `requires_grad` select: pure functions over parameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from gradserve_server.errors import FailedPrecondition, InvalidArgument
+
+INPUT = "input"
+"""The word in `wrt` that means the input; no glob matches it."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to differentiate with respect to: parameter names in `named_parameters()` order, and perhaps the input."""
+
+    parameters: tuple[str, ...]
+    input: bool
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a glob matches, case-sensitively; `*` crosses dots, as in `fnmatch`."""
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+def select(wrt: Sequence[str], requires_grad: Mapping[str, bool]) -> Selection:
+    """Resolve `wrt` against the parameters and their requires_grad flags.
+
+    Globs form a union and skip frozen parameters. An empty `wrt` means every parameter that requires grad.
+
+    Raises:
+        InvalidArgument: If an entry is empty, occurs twice, or matches no parameter.
+        FailedPrecondition: If a frozen parameter is named in full, or nothing is left to differentiate by.
+    """
+    chosen: set[str] = set()
+    for index, pattern in enumerate(wrt):
+        field = f"wrt[{index}]"
+        if pattern in wrt[:index]:
+            raise InvalidArgument(f"wrt names {pattern!r} twice", field=field)
+        if pattern == INPUT:
+            continue
+        if not (matches := matching(pattern, requires_grad)):
+            names = ", ".join([*requires_grad, INPUT][:10])
+            raise InvalidArgument(f"wrt {pattern!r} matches no parameter; there are: {names}", field=field)
+        if pattern in requires_grad and not requires_grad[pattern]:
+            message = f"{pattern} does not require grad: set its requires_grad before differentiating by it"
+            raise FailedPrecondition(message, field=field, reason="PARAMETER_FROZEN")
+        chosen.update(matches)
+    wanted = chosen if wrt else set(requires_grad)
+    parameters = tuple(name for name, trainable in requires_grad.items() if trainable and name in wanted)
+    if not parameters and INPUT not in wrt:
+        message = 'no parameter that requires grad is selected: name others, or "input", in wrt'
+        raise FailedPrecondition(message, field="wrt", reason="NOTHING_REQUIRES_GRAD")
+    return Selection(parameters, INPUT in wrt)
+
+
+def updated_flags(changes: Sequence[tuple[str, bool]], requires_grad: Mapping[str, bool]) -> dict[str, bool]:
+    """The requires_grad flags after some changes, each a glob and its flag; a later one wins.
+
+    Raises:
+        InvalidArgument: If a glob matches no parameter.
+    """
+    flags = dict(requires_grad)
+    for index, (pattern, flag) in enumerate(changes):
+        if not (matches := matching(pattern, requires_grad)):
+            field = f"requires_grad[{index}].parameters"
+            raise InvalidArgument(f"{pattern!r} matches no parameter", field=field)
+        flags.update(dict.fromkeys(matches, flag))
+    return flags

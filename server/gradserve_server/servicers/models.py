@@ -1,0 +1,155 @@
+"""ModelService: the lifecycle of models, and the server itself."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gradserve import codec
+from gradserve.__about__ import __version__
+from gradserve.v1 import model_pb2, model_pb2_grpc, tensor_pb2
+from gradserve_server.config import Limits
+from gradserve_server.engine.catalogue import describe_catalogue
+from gradserve_server.errors import InvalidArgument
+from gradserve_server.hosted import HostedModel
+from gradserve_server.registry import ModelUpdate, NewModel, Registry, check_name
+from gradserve_server.rpc import Context
+from gradserve_server.servicers.architectures import read_architecture, write_architecture
+from gradserve_server.servicers.tensors import read_model_dtype
+
+_DEFAULT_PAGE = 50
+_LARGEST_PAGE = 1000
+_UPDATABLE = ("device", "dtype", "requires_grad")
+
+
+class ModelServicer(model_pb2_grpc.ModelServiceServicer):
+    """Reads requests, asks the registry, writes replies."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def CreateModel(  # noqa: N802 - the RPC's name
+        self, request: model_pb2.CreateModelRequest, context: Context
+    ) -> model_pb2.CreateModelResponse:
+        """Create a model and warm it up."""
+        check_name(request.name, "name")
+        new = NewModel(
+            name=request.name,
+            architecture=read_architecture(request.architecture),
+            dtype=read_model_dtype(request.dtype or tensor_pb2.DATA_TYPE_FLOAT32, "dtype"),
+            device=request.device,
+            seed=request.seed if request.HasField("seed") else None,
+        )
+        return model_pb2.CreateModelResponse(model=write_model(await self._registry.create(new)))
+
+    async def GetModel(  # noqa: N802 - the RPC's name
+        self, request: model_pb2.GetModelRequest, context: Context
+    ) -> model_pb2.GetModelResponse:
+        """Describe one model."""
+        return model_pb2.GetModelResponse(model=write_model(self._registry.get(request.name)))
+
+    async def ListModels(  # noqa: N802 - the RPC's name
+        self, request: model_pb2.ListModelsRequest, context: Context
+    ) -> model_pb2.ListModelsResponse:
+        """List the models by name. A page's token is the last name on it."""
+        if request.page_size < 0:
+            raise InvalidArgument(f"page_size must not be negative, got {request.page_size}", field="page_size")
+        if request.page_token:
+            check_name(request.page_token, "page_token")
+        size = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
+        found = self._registry.models(after=request.page_token, count=size + 1)
+        page = found[:size]
+        return model_pb2.ListModelsResponse(
+            models=[write_model(hosted) for hosted in page],
+            next_page_token=page[-1].name if len(found) > size else "",
+        )
+
+    async def UpdateModel(  # noqa: N802 - the RPC's name
+        self, request: model_pb2.UpdateModelRequest, context: Context
+    ) -> model_pb2.UpdateModelResponse:
+        """Change a model's device, dtype or requires_grad flags."""
+        if_version = request.if_version if request.HasField("if_version") else None
+        hosted = await self._registry.update(request.name, _update(request), if_version)
+        return model_pb2.UpdateModelResponse(model=write_model(hosted))
+
+    async def DeleteModel(  # noqa: N802 - the RPC's name
+        self, request: model_pb2.DeleteModelRequest, context: Context
+    ) -> model_pb2.DeleteModelResponse:
+        """Delete a model."""
+        if_version = request.if_version if request.HasField("if_version") else None
+        hosted = await self._registry.delete(request.name, if_version)
+        return model_pb2.DeleteModelResponse(version=hosted.version)
+
+    async def GetServerInfo(  # noqa: N802 - the RPC's name
+        self, request: model_pb2.GetServerInfoRequest, context: Context
+    ) -> model_pb2.GetServerInfoResponse:
+        """Describe the server."""
+        catalogue = describe_catalogue()
+        devices = self._registry.devices
+        return model_pb2.GetServerInfoResponse(
+            version=__version__,
+            torch_version=catalogue.torch_version,
+            devices=[
+                model_pb2.Device(name=device.name, description=device.description, memory_bytes=device.memory_bytes)
+                for device in devices.all()
+            ],
+            num_threads=devices.threads,
+            limits=_write_limits(self._registry.limits),
+            layer_types=catalogue.layer_types,
+            losses=catalogue.losses,
+        )
+
+
+def write_model(hosted: HostedModel) -> model_pb2.Model:
+    """The message of a model."""
+    parameters = hosted.model.describe_parameters()
+    create_time = Timestamp()
+    create_time.FromDatetime(hosted.create_time)
+    return model_pb2.Model(
+        name=hosted.name,
+        architecture=write_architecture(hosted.model.blueprint.architecture),
+        dtype=codec.dtype_from_name(hosted.model.dtype_name),
+        device=hosted.device.name,
+        version=hosted.version,
+        total_parameters=sum(parameter.size for parameter in parameters),
+        trainable_parameters=sum(parameter.size for parameter in parameters if parameter.requires_grad),
+        named_parameters=[
+            model_pb2.Parameter(
+                name=parameter.name,
+                shape=parameter.shape,
+                dtype=codec.dtype_from_name(hosted.model.dtype_name),
+                requires_grad=parameter.requires_grad,
+            )
+            for parameter in parameters
+        ],
+        text=str(hosted.model.module),
+        supported_operations=hosted.operations,
+        state=model_pb2.MODEL_STATE_SERVING,
+        create_time=create_time,
+        seed=hosted.seed,
+    )
+
+
+def _update(request: model_pb2.UpdateModelRequest) -> ModelUpdate:
+    paths = request.update_mask.paths
+    if not paths:
+        raise InvalidArgument(f"update_mask must name some of {', '.join(_UPDATABLE)}", field="update_mask")
+    if unknown := [path for path in paths if path not in _UPDATABLE]:
+        message = f"update_mask names {unknown[0]!r}; it takes: {', '.join(_UPDATABLE)}"
+        raise InvalidArgument(message, field="update_mask")
+    changes = [(change.parameters, change.requires_grad) for change in request.requires_grad]
+    return ModelUpdate(
+        device=request.device if "device" in paths else None,
+        dtype=read_model_dtype(request.dtype, "dtype") if "dtype" in paths else None,
+        requires_grad=changes if "requires_grad" in paths else (),
+    )
+
+
+def _write_limits(limits: Limits) -> model_pb2.Limits:
+    return model_pb2.Limits(
+        max_message_bytes=limits.max_message_bytes,
+        max_rows=limits.max_rows,
+        max_elements=limits.max_elements,
+        max_parameters=limits.max_parameters,
+        max_layers=limits.max_layers,
+        max_models=limits.max_models,
+    )

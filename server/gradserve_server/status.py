@@ -1,0 +1,79 @@
+"""The one boundary where a refusal becomes a gRPC status: code, message, and google.rpc details."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from gradserve_server import errors
+
+_log = logging.getLogger(__name__)
+
+DOMAIN = "gradserve"
+"""google.rpc.ErrorInfo.domain of every refusal."""
+
+CODES: Mapping[type[errors.ServiceError], grpc.StatusCode] = {
+    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Aborted: grpc.StatusCode.ABORTED,
+    errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
+    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+}
+"""The status of each refusal."""
+
+# Details beyond about 8 KiB exceed what a client accepts as metadata; base64 and the message's second copy count too.
+_LONGEST_MESSAGE = 1024
+
+_DO_NOT_RETRY = ("grpc-retry-pushback-ms", "-1")
+
+
+async def abort(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:
+    """End a call with the status of an error; one that is no ServiceError is logged and reaches the caller as an id."""
+    refusal = error if isinstance(error, errors.ServiceError) else _internal(error)
+    code = CODES.get(type(refusal), grpc.StatusCode.INTERNAL)
+    trailing = [*(rpc_status.to_status(status_of(refusal, code)).trailing_metadata or ())]
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        trailing.append(_DO_NOT_RETRY)
+    await context.abort(code, _shortened(refusal.message), tuple(trailing))
+
+
+def status_of(refusal: errors.ServiceError, code: grpc.StatusCode) -> status_pb2.Status:
+    """The google.rpc.Status of a refusal, with ErrorInfo and, where a field is at fault, BadRequest."""
+    message = _shortened(refusal.message)
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
+    details: list[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest]
+    details = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN)]
+    if refusal.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=_shortened(refusal.field), description=message, reason=refusal.reason
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def _internal(error: Exception) -> errors.ServiceError:
+    error_id = secrets.token_hex(8)
+    _log.error("internal error %s", error_id, exc_info=error)
+    return errors.ServiceError(f"internal error {error_id}", reason="INTERNAL")
+
+
+def _shortened(text: str) -> str:
+    # A gRPC message is ASCII on the wire, percent-encoded: three bytes for each byte that is not.
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= _LONGEST_MESSAGE:
+        return text
+    return encoded[: _LONGEST_MESSAGE - 3].decode("utf-8", "ignore") + "..."

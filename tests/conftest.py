@@ -1,0 +1,30 @@
+"""What every test may ask for: one real server with the bundled models, and a client of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import gradserve
+from tests.support.server import RunningServer, start_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunningServer]:
+    """A server with the bundled models. At the end it has met no bug: nothing that it called an internal error."""
+    with start_server("--examples") as running:
+        yield running
+        assert "internal error" not in running.log()
+        assert "Traceback" not in running.log()
+
+
+@pytest.fixture(scope="session")
+def target(server: RunningServer) -> str:
+    """Where that server listens."""
+    return server.target
+
+
+@pytest.fixture(scope="session")
+def client(target: str) -> Iterator[gradserve.Client]:
+    """A client of that server."""
+    with gradserve.Client(target) as opened:
+        yield opened

@@ -1,0 +1,109 @@
+"""Random cases of Forward and of Gradient."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+
+from tests.properties import stacks
+from tests.properties.case import Case, LossCase
+from tests.properties.losses import KINDS, SEEDS, Kind, Pair, losses
+from tests.properties.sample import FLOATS, Sample
+from tests.properties.stacks import WIDTHS, Shape
+from tests.support.oracle import Hosted, Layer
+
+REQUEST_SEEDS = st.sampled_from([None, 0, 1, 123, -1, 2**31, 2**63 - 1, -(2**63)])
+_ROWS = st.sampled_from([1, 2, 2, 3, 3, 4, 5, 17, 0])
+
+
+@st.composite
+def forward_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS) -> Case:
+    """A model and a ForwardRequest to it.
+
+    Args:
+        draw: Given by hypothesis.
+        first: The kind of the model's first layer.
+        dtypes: Those that the device has.
+    """
+    shape = draw(_shapes(st.sampled_from([0, 1, 2, 2, 3])).filter(stacks.KINDS[first].fits))
+    layers, _ = draw(stacks.stacks(shape, first=first))
+    return Case(
+        layers,
+        draw(_inputs(shape)),
+        dtype=draw(st.sampled_from(dtypes)),
+        weights_seed=draw(SEEDS),
+        training=draw(st.booleans()),
+        seed=draw(REQUEST_SEEDS),
+        deterministic=draw(st.sampled_from([True, True, False])),
+    )
+
+
+@st.composite
+def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] = FLOATS) -> Case:
+    """A model and a GradientRequest to it.
+
+    Args:
+        draw: Given by hypothesis.
+        pair: The loss and its reduction; None for a vector-Jacobian product.
+        dtypes: Those that the device has.
+    """
+    per_sample = draw(st.integers(0, 3)) == 0
+    kind = KINDS[pair.loss] if pair else Kind()
+    shape = draw(_shapes(st.just(2) if per_sample else st.sampled_from(kind.ranks)))
+    layers, output_shape = draw(stacks.stacks(shape, last=kind.tail))
+    loss = draw(losses(pair, output_shape)) if pair else None
+    wrt, frozen = draw(_leaves(layers))
+    return Case(
+        layers,
+        draw(_inputs(shape)),
+        dtype=draw(st.sampled_from([*dtypes, *(dtype for dtype in kind.dtypes if dtype in dtypes)])),
+        weights_seed=draw(SEEDS),
+        frozen=frozen,
+        training=draw(st.booleans()),
+        seed=draw(REQUEST_SEEDS),
+        deterministic=draw(st.sampled_from([True, True, False])),
+        loss=loss,
+        grad_output=draw(_grad_outputs(loss, output_shape, per_sample=per_sample)),
+        wrt=wrt,
+        per_sample=per_sample,
+        return_output=draw(st.booleans()),
+    )
+
+
+@st.composite
+def _shapes(draw: st.DrawFn, ranks: st.SearchStrategy[int]) -> Shape:
+    rank = draw(ranks)
+    return (*(draw(_ROWS) for _ in range(rank - 1)), *([draw(WIDTHS)] if rank else []))
+
+
+def _inputs(shape: Shape) -> st.SearchStrategy[Sample]:
+    kinds = st.sampled_from(["normal"] * 9 + ["nonfinite"])
+    return st.builds(Sample, kinds, st.just(shape), st.sampled_from(FLOATS), SEEDS)
+
+
+@st.composite
+def _grad_outputs(draw: st.DrawFn, loss: LossCase | None, output_shape: Shape, *, per_sample: bool) -> Sample | None:
+    if loss is None:
+        return Sample("normal", output_shape, draw(st.sampled_from(FLOATS)), draw(SEEDS))
+    if loss.reduction != "none":
+        return None
+    unreduced = tuple(loss.loss().of(torch.zeros(output_shape)).shape)
+    if per_sample and len(unreduced) == 1 and draw(st.booleans()):
+        return None
+    return Sample("normal", unreduced, draw(st.sampled_from(FLOATS)), draw(SEEDS))
+
+
+@st.composite
+def _leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Something to differentiate with respect to, and perhaps a frozen parameter that it leaves out."""
+    with torch.device("meta"):
+        names = [name for name, _ in Hosted(layers).named_parameters()]
+    if not names:
+        return ("input",), ()
+    name = draw(st.sampled_from(names))
+    globs = [(), ("*",), ("*", "input")]
+    wrt = draw(
+        st.sampled_from([*globs, *globs, ("input",), (name,), (f"{name[:8]}*", "*.weight*", name), (name, "input")])
+    )
+    frozen = (name,) if len(names) > 1 and wrt in globs and draw(st.booleans()) else ()
+    return wrt, frozen

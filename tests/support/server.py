@@ -1,0 +1,71 @@
+"""A real server in a process of its own, on a port that the system chooses."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_LISTENING = re.compile(r" listening on (\S+),")
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that has said where it listens.
+
+    Attributes:
+        target: Where that is, such as "127.0.0.1:41237".
+        process: Its process.
+        output: The file that its standard output and error go to.
+    """
+
+    target: str
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def log(self) -> str:
+        """Everything that it has printed so far."""
+        return self.output.read_text()
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        """Ask it to stop, wait until it has, and give its exit code."""
+        self.process.send_signal(signum)
+        return self.process.wait(_STOP_SECONDS)
+
+
+@contextmanager
+def start_server(*args: str, env: Mapping[str, str] | None = None, config: str | None = None) -> Iterator[RunningServer]:
+    """Start `gradserve serve` with some flags, and with a configuration file of some content if there is one."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "output")
+        command = [sys.executable, "-W", "error", "-m", "gradserve", "serve", "--listen", "127.0.0.1:0", *args]
+        if config is not None:
+            file = Path(folder, "server.toml")
+            file.write_text(config)
+            command += ["--config", str(file)]
+        with output.open("wb") as sink:
+            process = subprocess.Popen(command, env={**os.environ, **(env or {})}, stdout=sink, stderr=sink)
+        try:
+            yield RunningServer(_target(process, output), process, output)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _target(process: subprocess.Popen[bytes], output: Path) -> str:
+    # The file grows when the server prints; there is nothing to wait on but the process itself.
+    for _ in range(_START_SECONDS * 20):
+        if found := _LISTENING.search(output.read_text()):
+            return found[1]
+        threading.Event().wait(0.05)
+        if process.poll() is not None:
+            break
+    raise AssertionError(f"the server did not start: {output.read_text()}")

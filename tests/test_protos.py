@@ -1,0 +1,31 @@
+"""The wire contract: what is checked in is what the proto files say, and they keep to the house rules of buf."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATOR = ROOT / ".venv-protos" / "bin" / "python"
+
+
+def generated(package: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (package / "gradserve" / "v1").glob("*_pb2*.py*")}
+
+
+def test_regenerating_the_code_changes_nothing(tmp_path: Path):
+    assert GENERATOR.exists(), "run this test by `make test`, or once `make .venv-protos/.installed`"
+    subprocess.run([GENERATOR, ROOT / "protos" / "generate.py", "--out", tmp_path], check=True)
+    assert generated(tmp_path) == generated(ROOT / "client")
+
+
+def test_every_proto_file_has_its_code():
+    protos = {path.stem for path in (ROOT / "protos" / "gradserve" / "v1").glob("*.proto")}
+    assert {name.partition("_pb2")[0] for name in generated(ROOT / "client")} == protos
+
+
+def test_buf_finds_no_fault_and_no_field_without_a_comment():
+    buf = shutil.which("buf", path=str(Path(sys.executable).parent))
+    assert buf, "pip install -e '.[dev]' installs buf"
+    result = subprocess.run([buf, "lint", "protos"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.stdout + result.stderr, result.returncode) == ("", 0)
