@@ -11,6 +11,7 @@ import sys
 from gradserve.__about__ import __version__
 from gradserve_server.app import Server
 from gradserve_server.config import Config, ConfigError, ServeOptions, load_config, render_config
+from gradserve_server.engine.advice import ignore_advice
 from gradserve_server.engine.mlp import check
 from gradserve_server.errors import ServiceError
 from gradserve_server.initial_models import initial_models
@@ -25,6 +26,7 @@ def serve(options: ServeOptions) -> int:
         The process's exit code: 0 after a drain, 1 if the server cannot start, 2 if the configuration is refused.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    ignore_advice()
     try:
         config = load_config(options, os.environ)
         if options.print_config:

@@ -1,6 +1,8 @@
 """What the tests of the command line may ask for: to run one command."""
 
-from collections.abc import Mapping
+import socket
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +35,8 @@ def run_anywhere() -> Run:
         clean: dict[str, str | None] = {"GRADSERVE_TARGET": None, "GRADSERVE_TIMEOUT": None, **(env or {})}
         with CliRunner().isolation(input=stdin, env=clean) as (out, err, _):
             code = main([str(argument) for argument in arguments])
+            sys.stdout.flush()
+            sys.stderr.flush()
             return Outcome(code, out.getvalue().decode(), err.getvalue().decode())
 
     return run
@@ -46,3 +50,10 @@ def run(run_anywhere: Run, target: str) -> Run:
         return run_anywhere("--server", target, *arguments, **options)
 
     return run_there
+
+
+@pytest.fixture
+def mute_target() -> Iterator[str]:
+    """An address where connections are taken and never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"

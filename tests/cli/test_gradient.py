@@ -31,7 +31,9 @@ def assert_equal(actual, expected):
 
 
 def test_a_loss_gives_the_gradients_that_the_sdk_gives(run, client: Client, x):
-    outcome = run("gradient", MODEL, x, "--loss", "cross_entropy", "--target", "[0, 2, 1, 2]", "--deterministic", "--json")
+    outcome = run(
+        "gradient", MODEL, x, "--loss", "cross_entropy", "--target", "[0, 2, 1, 2]", "--deterministic", "--json"
+    )
     expected = client.model(MODEL).gradient(X, CLASSES, loss="cross_entropy", deterministic=True)
     assert_equal(gradients(outcome), expected)
     assert np.float32(json.loads(outcome.out)["loss"]["data"]) == expected.loss
@@ -49,7 +51,14 @@ def test_class_ids_are_read_from_every_format(run, client: Client, x, tmp_path, 
 
 def test_arguments_of_the_loss_are_numbers_flags_and_tensors(run, client: Client, x, tmp_path):
     (tmp_path / "weight.csv").write_text("1,2,0.5\n")
-    arguments = ("--arg", f"weight=@{tmp_path / 'weight.csv'}", "--arg", "label_smoothing=0.1", "--arg", "ignore_index=1")
+    arguments = (
+        "--arg",
+        f"weight=@{tmp_path / 'weight.csv'}",
+        "--arg",
+        "label_smoothing=0.1",
+        "--arg",
+        "ignore_index=1",
+    )
     outcome = run("gradient", MODEL, x, "--loss", "cross_entropy", "--target", "[0, 2, 1, 2]", *arguments, "--json")
     kwargs = {"weight": np.float32([1, 2, 0.5]), "label_smoothing": 0.1, "ignore_index": 1}
     expected = client.model(MODEL).gradient(X, CLASSES, loss="cross_entropy", loss_kwargs=kwargs)
@@ -71,7 +80,9 @@ def test_a_tensor_argument_may_stand_in_the_argument_itself(run, x):
 def test_a_vector_gives_a_vector_jacobian_product(run, client: Client, x, tmp_path):
     vector = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)
     np.save(tmp_path / "v.npy", vector)
-    outcome = run("gradient", MODEL, x, "--grad-output", tmp_path / "v.npy", "--wrt", "input", "--deterministic", "--json")
+    outcome = run(
+        "gradient", MODEL, x, "--grad-output", tmp_path / "v.npy", "--wrt", "input", "--deterministic", "--json"
+    )
     expected = client.model(MODEL).gradient(X, grad_output=vector, wrt="input", deterministic=True)
     assert_equal(gradients(outcome), expected)
     assert json.loads(outcome.out)["loss"] is None
@@ -124,6 +135,16 @@ def test_npz_holds_everything_by_name(run, x, tmp_path):
     with np.load(tmp_path / "g.npz", allow_pickle=False) as archive:
         shapes = {name: archive[name].shape for name in archive.files}
     assert shapes == {"loss": (), "output": (4, 3), "layers.0.weight": (30, 50), "layers.0.bias": (30,)}
+
+
+def test_a_written_loss_is_printed_with_its_value(run, tmp_path):
+    arguments = ("gradient", "logistic-regression", "[[0]]", "--loss", "sum", "-o", tmp_path / "g.npz")
+    assert run(*arguments).out.splitlines()[0] == f"{tmp_path / 'g.npz'}: loss float32 [] = 0.5"
+    assert json.loads(run(*arguments, "--json").out)["tensors"] == {
+        "loss": {"dtype": "float32", "shape": [], "data": 0.5},
+        "layers.0.bias": {"dtype": "float32", "shape": [1]},
+        "layers.0.weight": {"dtype": "float32", "shape": [1, 1]},
+    }
 
 
 def test_json_holds_what_json_prints(run, x, tmp_path):

@@ -95,14 +95,19 @@ def test_the_layers_that_info_prints_make_the_same_model(run):
         (("--layers", '[{"type": "LayerNorm", "normalized_shape": [2.5]}]'), "'normalized_shape' must be"),
         (("--layers", "[{"), "is not JSON"),
         (("--layers", "nowhere.json"), "No such file"),
-        (("--in", 2**70, "--out", 1), str(2**70)),
-        (("--in", 1, "--out", 1, "--seed", 2**70), str(2**70)),
     ],
 )
 def test_create_refuses_a_wrong_command_line_before_anything_is_sent(run, arguments, says):
     outcome = run("create", "wrong", *arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert says in outcome.err
+
+
+@pytest.mark.parametrize("arguments", [("--in", 2**70), ("--in", 1, "--seed", 2**70), ("--in", 1, "--hidden", 2**70)])
+def test_a_number_beyond_the_wire_is_refused_by_its_value(run, arguments):
+    outcome = run("create", "wrong", "--out", 1, *arguments)
+    assert outcome.code == 4
+    assert str(2**70) in outcome.err
 
 
 def test_delete_names_the_model_and_the_version_that_it_had(run):

@@ -21,9 +21,7 @@ def test_logistic_regression_has_the_known_gradients(run):
 
 
 def test_logistic_regression_prints_the_known_gradients_in_plain_text(run):
-    outcome = run(
-        "gradient", "logistic-regression", "[[1.1]]", "--target", "[[1]]", "--loss", "binary_cross_entropy"
-    )
+    outcome = run("gradient", "logistic-regression", "[[1.1]]", "--target", "[[1]]", "--loss", "binary_cross_entropy")
     lines = outcome.out.splitlines()
     assert lines[lines.index("# layers.0.weight float32 [1, 1]") + 1].startswith("-0.0898")
     # Rounded, not cut: -0.08166.

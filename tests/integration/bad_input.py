@@ -66,14 +66,14 @@ class Row:
     Attributes:
         title: What is wrong with it.
         request: The request.
-        field: The path that the violation must name; empty if the fault is in none.
+        field: The path that the violation must name; empty if the fault is in none, None if torch finds the fault.
         status: The status that it must have.
         says: Words that the message must hold.
     """
 
     title: str
     request: Message
-    field: str
+    field: str | None
     status: StatusCode = StatusCode.INVALID_ARGUMENT
     says: tuple[str, ...] = ()
 
@@ -91,7 +91,8 @@ class Row:
         info, violations = _details(error)
         assert info.domain == "gradserve"
         assert re.fullmatch(r"[A-Z][A-Z0-9_]+", info.reason)
-        assert [violation.field for violation in violations] == ([self.field] if self.field else []), error
+        named = [violation.field for violation in violations]
+        assert self.field is None or named == [self.field] * bool(self.field), error
         message = error.details() or ""
         assert not self.field or _names(message, self.field), f"{message!r} does not name {self.field}"
         assert [word for word in self.says if word not in message] == [], message

@@ -13,6 +13,8 @@ from tests.properties.stacks import WIDTHS, Shape
 from tests.support.oracle import Hosted, Layer
 
 REQUEST_SEEDS = st.sampled_from([None, 0, 1, 123, -1, 2**31, 2**63 - 1, -(2**63)])
+# Never false where an input is not finite: some of torch's kernels lose a NaN in one memory layout, not in another.
+_DETERMINISTIC = st.sampled_from([True, True, False])
 _ROWS = st.sampled_from([1, 2, 2, 3, 3, 4, 5, 17, 0])
 
 
@@ -27,14 +29,15 @@ def forward_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS)
     """
     shape = draw(_shapes(st.sampled_from([0, 1, 2, 2, 3])).filter(stacks.KINDS[first].fits))
     layers, _ = draw(stacks.stacks(shape, first=first))
+    input_ = draw(_inputs(shape))
     return Case(
         layers,
-        draw(_inputs(shape)),
+        input_,
         dtype=draw(st.sampled_from(dtypes)),
         weights_seed=draw(SEEDS),
         training=draw(st.booleans()),
         seed=draw(REQUEST_SEEDS),
-        deterministic=draw(st.sampled_from([True, True, False])),
+        deterministic=draw(_DETERMINISTIC) or input_.kind == "nonfinite",
     )
 
 
@@ -53,15 +56,16 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
     layers, output_shape = draw(stacks.stacks(shape, last=kind.tail))
     loss = draw(losses(pair, output_shape)) if pair else None
     wrt, frozen = draw(_leaves(layers))
+    input_ = draw(_inputs(shape))
     return Case(
         layers,
-        draw(_inputs(shape)),
+        input_,
         dtype=draw(st.sampled_from([*dtypes, *(dtype for dtype in kind.dtypes if dtype in dtypes)])),
         weights_seed=draw(SEEDS),
         frozen=frozen,
         training=draw(st.booleans()),
         seed=draw(REQUEST_SEEDS),
-        deterministic=draw(st.sampled_from([True, True, False])),
+        deterministic=draw(_DETERMINISTIC) or input_.kind == "nonfinite",
         loss=loss,
         grad_output=draw(_grad_outputs(loss, output_shape, per_sample=per_sample)),
         wrt=wrt,

@@ -159,7 +159,8 @@ def _leaves(model: Hosted, question: Question, x: Tensor) -> dict[str, Tensor]:
 
 
 def _one_gradient(model: Hosted, question: Question) -> Answer:
-    x = question.input.clone().requires_grad_("input" in question.wrt)
+    # Not a copy: where a row lies in memory can change its last bit.
+    x = question.input.detach().requires_grad_("input" in question.wrt)
     output = _run(model, question, x)
     loss, gradients = _backward(output, _leaves(model, question, x), question, retain=False)
     return Answer(output.detach().cpu(), loss, gradients)
@@ -189,7 +190,8 @@ def _per_sample(model: Hosted, question: Question) -> Answer:
     empty = {name: leaf.new_empty(leaf.shape if name == "input" else (0, *leaf.shape)) for name, leaf in leaves.items()}
     if not rows:
         output = _run(model, question, question.input).detach().cpu()
-        return Answer(output, None if question.loss is None else output.new_empty(0), empty)
+        loss = None if question.loss is None else question.loss.of(output)
+        return Answer(output, output.new_empty(0) if loss is not None and not loss.ndim else loss, empty)
     losses = [answer.loss.reshape(1, *answer.loss.shape[1:]) for answer in answers if answer.loss is not None]
     gradients = {name: torch.cat([_as_row(name, answer.gradients[name]) for answer in answers]) for name in empty}
     return Answer(torch.cat([answer.output for answer in answers]), torch.cat(losses) if losses else None, gradients)
@@ -221,7 +223,7 @@ def _lone_rows(model: Hosted, question: Question) -> Iterator[Answer]:
 def _masked_rows(model: Hosted, question: Question) -> Iterator[Answer]:
     # A row alone would draw another mask than it has in the batch, so the batch is computed once and each row's
     # loss goes back through it.
-    x = question.input.clone().requires_grad_("input" in question.wrt)
+    x = question.input.detach().requires_grad_("input" in question.wrt)
     batch = _run(model, question, x)
     leaves = _leaves(model, question, x)
     for index in range(len(x)):

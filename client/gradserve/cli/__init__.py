@@ -27,10 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from gradserve.cli.application import run  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        missing = str(error.name).partition(".")[0]
+        if missing not in _EXTRA:
             raise
         # The server's extra has the command line's in it.
         extra = "server" if words[:1] == ["serve"] else "cli"
-        sys.stderr.write(f"gradserve: {error.name} is not installed: pip install 'gradserve[{extra}]'\n")
+        sys.stderr.write(f"gradserve: {missing} is not installed: pip install 'gradserve[{extra}]'\n")
         return 1
     return run(words)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +12,7 @@ from gradserve.cli.commands.forward import forward
 from gradserve.cli.commands.gradient import gradient
 from gradserve.cli.commands.models import delete, info, models
 from gradserve.cli.commands.serve import serve
-from gradserve.cli.exit_code import ExitCode, describe, exit_code_of
+from gradserve.cli.exit_code import MEANINGS, ExitCode, describe, exit_code_of
 from gradserve.cli.settings import Settings, server_options
 
 if TYPE_CHECKING:
@@ -35,15 +32,13 @@ class _Application(click.Group):
             return super().invoke(ctx)
         # Here rather than in `run`, because click itself has other ways with Ctrl-C and closed pipes.
         except (gradserve.Error, OSError, KeyboardInterrupt) as error:
-            if isinstance(error, OSError):
-                _discard_output()
             raise click.exceptions.Exit(_complain(error)) from None
 
 
 @click.group(
     cls=_Application,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="\n".join(["\b", "Exit codes:", *(f"  {code.value:>3}  {code.meaning}" for code in ExitCode)]),
+    epilog="\n".join(["\b", "Exit codes:", *(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())]),
 )
 @server_options
 @click.version_option(gradserve.__version__, prog_name=_PROGRAM, message="%(prog)s %(version)s")
@@ -80,9 +75,3 @@ def _complain(error: BaseException) -> ExitCode:
     if line := describe(error):
         click.echo(f"{_PROGRAM}: {line}", err=True)
     return exit_code_of(error)
-
-
-def _discard_output() -> None:
-    """Let what is still buffered go nowhere, so that Python does not try, and fail, to write it at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,36 +11,41 @@ import gradserve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Self
 
-__all__ = ["ExitCode", "describe", "exit_code_of", "one_line"]
+__all__ = ["MEANINGS", "ExitCode", "describe", "exit_code_of", "one_line"]
 
 
 class ExitCode(IntEnum):
     """How a command ended, for scripts."""
 
-    meaning: str
-
-    def __new__(cls, value: int, meaning: str) -> Self:
-        """Make a member of its number and what it means."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
-
-    OK = 0, "Done."
-    FAILURE = 1, "A bug in the server, an output that cannot be written, or anything else without a code of its own."
-    USAGE = 2, "The command line is wrong, or a file that it names cannot be read; nothing was sent."
-    NOT_FOUND = 3, "There is no such model."
-    INVALID = 4, "The request is refused for what it says: INVALID_ARGUMENT, OUT_OF_RANGE, UNIMPLEMENTED."
-    UNAVAILABLE = 5, "The server cannot be reached or does not answer in time: UNAVAILABLE, DEADLINE_EXCEEDED."
-    CONFLICT = 6, "The request does not fit the state: ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED."
-    EXHAUSTED = 7, "Too large, or the server is full: RESOURCE_EXHAUSTED."
-    DENIED = 8, "No right to it: UNAUTHENTICATED, PERMISSION_DENIED."
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    INVALID = 4
+    UNAVAILABLE = 5
+    CONFLICT = 6
+    EXHAUSTED = 7
+    DENIED = 8
     # 128 and the signal's number, as shells have it.
-    INTERRUPTED = 130, "Ctrl-C."
-    CLOSED_PIPE = 141, "Whoever read the output has stopped reading."
+    INTERRUPTED = 130
+    CLOSED_PIPE = 141
 
+
+MEANINGS: Final[Mapping[ExitCode, str]] = {
+    ExitCode.OK: "Done.",
+    ExitCode.FAILURE: "A bug in the server, an output that cannot be written, or anything else without its own code.",
+    ExitCode.USAGE: "The command line is wrong, or a file that it names cannot be read; nothing was sent.",
+    ExitCode.NOT_FOUND: "There is no such model.",
+    ExitCode.INVALID: "The request is refused for what it says: INVALID_ARGUMENT, OUT_OF_RANGE, UNIMPLEMENTED.",
+    ExitCode.UNAVAILABLE: "The server cannot be reached or does not answer in time: UNAVAILABLE, DEADLINE_EXCEEDED.",
+    ExitCode.CONFLICT: "The request does not fit the state: ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED.",
+    ExitCode.EXHAUSTED: "Too large, or the server is full: RESOURCE_EXHAUSTED.",
+    ExitCode.DENIED: "No right to it: UNAUTHENTICATED, PERMISSION_DENIED.",
+    ExitCode.INTERRUPTED: "Ctrl-C.",
+    ExitCode.CLOSED_PIPE: "Whoever read the output has stopped reading.",
+}
+"""What `gradserve --help` says of each."""
 
 _OF_STATUS: Final[Mapping[str, ExitCode]] = {
     "NOT_FOUND": ExitCode.NOT_FOUND,
@@ -63,8 +68,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
     match error:
         case gradserve.Error():
             return _OF_STATUS.get(error.code.name, ExitCode.FAILURE)
-        case click.UsageError():
-            return ExitCode.USAGE
+        case click.ClickException():
+            return ExitCode(error.exit_code)
         case KeyboardInterrupt():
             return ExitCode.INTERRUPTED
         case BrokenPipeError():

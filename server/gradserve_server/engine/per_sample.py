@@ -32,11 +32,13 @@ def gradients(model: Model, call: GradientCall, selection: Selection, objective:
     if call.deterministic:
         return _row_by_row(model, call, selection, objective)
     try:
-        return _vectorised(model, call, selection, objective)
+        answer = _vectorised(model, call, selection, objective)
     except RuntimeError:
         # RReLU has no batching rule and gaussian_nll_loss looks at its values; what torch refuses for another
         # reason, the loop will meet again.
         return _row_by_row(model, call, selection, objective)
+    # vmap takes some losses apart into steps that turn an infinity into NaN where torch's own kernel does not.
+    return answer if _is_finite(answer) else _row_by_row(model, call, selection, objective)
 
 
 def _row_by_row(model: Model, call: GradientCall, selection: Selection, objective: Objective) -> Answer:
@@ -118,6 +120,11 @@ def _vectorised(model: Model, call: GradientCall, selection: Selection, objectiv
     weighted = objective.criterion is None or objective.vector is not None
     values = values.flatten(0, 1) if weighted else values.reshape(rows)
     return values, outputs.flatten(0, 1), found
+
+
+def _is_finite(answer: Answer) -> bool:
+    values, _, found = answer
+    return all(bool(tensor.isfinite().all()) for tensor in (values, *found.values()))
 
 
 def _no_rows(model: Model, call: GradientCall, selection: Selection, objective: Objective) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import islice
 
 import numpy as np
 
@@ -13,14 +13,19 @@ from gradserve_server.engine.gradient import gradient
 from gradserve_server.engine.mlp import Blueprint
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
-from gradserve_server.errors import InvalidArgument, Unimplemented
+from gradserve_server.errors import InvalidArgument, ResourceExhausted, Unimplemented
 from gradserve_server.operations import ForwardCall, GradientCall
 from gradserve_server.selection import INPUT
 
 # Two, as normalisation over a batch refuses a single row in training.
 _ROWS = 2
 
-_CHANNELS = ("num_features", "num_channels", "num_parameters")
+_SIZES = ("in_features", "normalized_shape", "num_features", "num_channels", "num_parameters", "out_features")
+
+# The search for a shape ends: a stack that takes none of these is taken to be unsound.
+_NAMED = 6
+_MOST_HALVINGS = 3
+_TRIES = 500
 
 
 def warm_up(model: Model) -> tuple[str, ...]:
@@ -42,35 +47,33 @@ def warm_up(model: Model) -> tuple[str, ...]:
 
 def _accepted_shape(model: Model) -> Shape:
     refusals = []
-    for shape in _candidates(model.blueprint):
+    for shape in islice(_candidates(model.blueprint), _TRIES):
         try:
             model.shapes.output_shape(shape, training=False)
-        except InvalidArgument as refusal:
+        except (InvalidArgument, ResourceExhausted) as refusal:
             refusals.append(refusal)
         else:
             return shape
+    if isinstance(refusals[0], ResourceExhausted):
+        raise refusals[0]
     message = f"the layers do not fit each other: {refusals[0].message}"
     raise InvalidArgument(message, field=model.blueprint.architecture.field, reason="SHAPE_MISMATCH")
 
 
 def _candidates(blueprint: Blueprint) -> Iterator[Shape]:
-    """Shapes of which a sound architecture takes one: by the first width, the channels, or both."""
+    """Shapes of which a sound architecture takes one: rows of each size that it names, or of two of them."""
     layers = blueprint.architecture.layers
-    width = next((size for layer in layers if (size := _width(layer))), (1,))
-    before = takewhile(lambda layer: not _width(layer), layers)
-    # Each GLU halves what reaches the first width.
-    features = (*width[:-1], width[-1] * 2 ** sum(layer.type == "GLU" for layer in before))
-    yield (_ROWS, *features)
-    for layer in layers:
-        for argument in _CHANNELS:
-            if isinstance(channels := layer.arguments.get(argument), int):
-                yield (_ROWS, channels)
-                yield (_ROWS, channels, *features)
-                yield (_ROWS, channels, max(1, features[-1] // channels))
+    sizes = list(dict.fromkeys(size for layer in layers for size in _sizes(layer))) or [(1,)]
+    # Each GLU halves what reaches the layers behind it.
+    halvings = min(_MOST_HALVINGS, sum(layer.type == "GLU" for layer in layers))
+    widths = [(*size[:-1], size[-1] * 2**power) for size in sizes[:_NAMED] for power in range(halvings + 1)]
+    yield from ((_ROWS, *width) for width in widths)
+    # Flatten and the layers with channels look at two dimensions; of Flatten, only the product is named.
+    quotients = [(large[-1] // small[-1],) for large in widths for small in widths if large[-1] % small[-1] == 0]
+    both = list(dict.fromkeys([*widths, *quotients]))
+    yield from ((_ROWS, *first, *second) for first in both for second in both)
 
 
-def _width(layer: Layer) -> Shape:
-    width = layer.arguments.get("in_features") or layer.arguments.get("normalized_shape")
-    if isinstance(width, tuple):
-        return width
-    return (width,) if isinstance(width, int) else ()
+def _sizes(layer: Layer) -> list[Shape]:
+    sizes = [layer.arguments[name] for name in _SIZES if name in layer.arguments]
+    return [size if isinstance(size, tuple) else (size,) for size in sizes if isinstance(size, int | tuple)]

@@ -35,6 +35,14 @@ class HealthServicer:
             raise NotFound(f"there is no model {request.service!r}", field="service", reason="MODEL_NOT_FOUND")
         return health_pb2.HealthCheckResponse(status=status)
 
+    async def List(  # noqa: N802 - the RPC's name
+        self, request: health_pb2.HealthListRequest, context: Context
+    ) -> health_pb2.HealthListResponse:
+        """Tell the health of the server and of every model."""
+        names = ["", *(hosted.name for hosted in self._registry.models())]
+        statuses = {name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in names}
+        return health_pb2.HealthListResponse(statuses=statuses)
+
     async def Watch(  # noqa: N802 - the RPC's name
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:

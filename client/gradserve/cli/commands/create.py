@@ -14,7 +14,7 @@ from gradserve.cli.pages.model_pages import ModelPage
 from gradserve.cli.pages.page import show
 from gradserve.cli.settings import connect, gathered, server_options
 from gradserve.cli.tensors.casting import FLOAT_DTYPES
-from gradserve.cli.tensors.source import find_source
+from gradserve.cli.tensors.source import SourceError, find_source
 
 if TYPE_CHECKING:
     from gradserve.cli.settings import Settings
@@ -96,17 +96,17 @@ def _sequential(argument: str) -> gradserve.Sequential:
     try:
         layers = json.loads(source.data)
     except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{source.name}: it is not JSON: {error}") from None
+        raise SourceError(f"{source.name}: it is not JSON: {error}") from None
     if not isinstance(layers, list):
-        raise click.UsageError(f"{source.name}: it must be a list of layers")
+        raise SourceError(f"{source.name}: it must be a list of layers")
     return gradserve.Sequential([_layer(layer, f"{source.name}: layer {index}") for index, layer in enumerate(layers)])
 
 
 def _layer(layer: object, where: str) -> gradserve.Layer:
     if not isinstance(layer, dict) or not isinstance(layer.get("type"), str):
-        raise click.UsageError(f'{where}: it must be an object with a "type", the name of a class of torch.nn')
+        raise SourceError(f'{where}: it must be an object with a "type", the name of a class of torch.nn')
     for name, value in layer.items():
         is_sizes = isinstance(value, list) and all(type(size) is int for size in value)
         if not is_sizes and not isinstance(value, bool | int | float | str):
-            raise click.UsageError(f"{where}: {name!r} must be a number, a word, true, false or a list of integers")
+            raise SourceError(f"{where}: {name!r} must be a number, a word, true, false or a list of integers")
     return gradserve.Layer(layer["type"], **{name: value for name, value in layer.items() if name != "type"})

@@ -37,6 +37,9 @@ def forward(settings: Settings, options: ComputingOptions) -> None:
     FILE is .npy, .npz (x.npz:key if it holds several arrays), .csv or .json, - for standard input, or JSON itself.
     Numbers in CSV and JSON are read as float32, and a CSV file as a table [rows, columns]; a first line without numbers
     is a header. Pickle is never read. The output is printed as CSV where standard output is not a terminal.
+
+    With --json, and in a .json FILE, a tensor is {"dtype", "shape", "data"}, and NaN and the infinities are the words
+    "NaN", "Infinity" and "-Infinity".
     """
     x = read_tensor(options.file, dtype=options.dtype)
     with connect(settings) as client:

@@ -13,7 +13,7 @@ from gradserve.cli.pages.page import dump, show
 from gradserve.cli.pages.tensor_pages import GradientsPage, WrittenPage
 from gradserve.cli.settings import connect, gathered, server_options
 from gradserve.cli.tensors.reading import Place, read_tensor
-from gradserve.cli.tensors.source import check_stdin
+from gradserve.cli.tensors.source import SourceError, check_stdin
 from gradserve.cli.tensors.writing import write_tensors
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _argument(name: str, text: str, dtype: str | None) -> bool | float | Array:
     """Return the value of `--arg NAME=TEXT`.
 
     Raises:
-        click.UsageError: It is neither true, false, a number, nor a tensor that can be read.
+        SourceError: It is neither true, false, a number, nor a tensor that can be read.
     """
     if text.startswith(("@", "[", "{")):
         return read_tensor(text.removeprefix("@"), Place.ARGUMENT, dtype)
@@ -140,4 +140,4 @@ def _argument(name: str, text: str, dtype: str | None) -> bool | float | Array:
             return number(text)
         except ValueError:
             continue
-    raise click.UsageError(f"--arg {name}={text}: the value must be a number, true, false or @FILE")
+    raise SourceError(f"--arg {name}={text}: the value must be a number, true, false or @FILE")

@@ -13,6 +13,7 @@ import click
 from gradserve.cli.examples import examples
 from gradserve.cli.pages.page import dump
 from gradserve.cli.settings import gathered, json_option
+from gradserve.cli.standard_output import print_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,5 +76,5 @@ def serve(settings: Settings, options: ServeOptions) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         code = run(options)
     if code == 0:
-        click.echo(dump(tomllib.loads(printed.getvalue())))
+        print_text(dump(tomllib.loads(printed.getvalue())))
     raise click.exceptions.Exit(code)

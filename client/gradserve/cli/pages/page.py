@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from gradserve.cli.standard_output import is_terminal, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,15 +34,15 @@ class Page(Protocol):
 
 def show(page: Page, *, as_json: bool) -> None:
     """Print a page to standard output: as JSON if asked to, else for a terminal where it is one, else plain."""
-    # Standard output is None where the caller has closed it.
-    is_terminal = getattr(sys.stdout, "isatty", bool)
     if as_json:
-        click.echo(dump(page.document()))
+        print_text(dump(page.document()))
     elif is_terminal():
         console = Console(markup=False, highlight=False, emoji=False)
-        console.print(page.screen(console.width))
+        with console.capture() as captured:
+            console.print(page.screen(console.width), end="")
+        print_text(captured.get().rstrip("\n"))
     else:
-        click.echo(page.plain())
+        print_text(page.plain())
 
 
 def dump(document: object) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GradientsPage", "OutputPage", "WrittenPage"]
 
+_GRADIENTS: Final = ("tensor", "shape", "dtype", "norm", "values")
 _SHOWN_ROWS: Final = 20
 _SHOWN_VALUES: Final = 4
 _COLUMN_GAP: Final = 2
@@ -58,7 +59,8 @@ class OutputPage:
         leading = self.output.shape[:-1]
         rows = self.output.reshape(math.prod(leading), -1)
         cells = [(_index(number, leading), *map(_short, row[:width])) for number, row in enumerate(rows[:_SHOWN_ROWS])]
-        columns = [str(column) for column in range(_fitting(cells, width))]
+        header = ["row", *map(str, range(len(cells[0]) - 1))]
+        columns = header[1 : _fitting([header, *cells], width) + 1]
         table = screen_table(("row", *columns), [line[: len(columns) + 1] for line in cells], numbers=columns)
         if rows.shape == (len(cells), len(columns)):
             return Group(title, table)
@@ -117,16 +119,9 @@ class GradientsPage:
             (name, list(array.shape), array.dtype.name, _short(_norm(array)), _first(array))
             for name, array in self.tensors().items()
         ]
-        header = (
-            "gradient" if self.loss is None and self.output is None else "tensor",
-            "shape",
-            "dtype",
-            "norm",
-            "values",
-        )
         seed = "" if self.seed is None else f", seed {self.seed}"
         title = Text(f"{self.model}: version {self.version}{seed}", style="bold")
-        return Group(title, screen_table(header, rows, numbers=("norm",)))
+        return Group(title, screen_table(_GRADIENTS, rows, numbers=("norm",)))
 
 
 @dataclass(frozen=True)
@@ -142,17 +137,23 @@ class WrittenPage:
     tensors: Mapping[str, Array]
 
     def document(self) -> dict[str, Any]:
-        """Return the path, and each tensor's dtype and shape."""
-        kinds = {name: {"dtype": array.dtype.name, "shape": list(array.shape)} for name, array in self.tensors.items()}
-        return {"written": self.path, "tensors": kinds}
+        """Return the path, and each tensor's dtype and shape; a scalar whole, so that the loss is seen."""
+        return {"written": self.path, "tensors": {name: _summary(array) for name, array in self.tensors.items()}}
 
     def plain(self) -> str:
-        """Return a line for each tensor."""
-        return "\n".join(f"{self.path}: {name} {_kind(array)}" for name, array in self.tensors.items())
+        """Return a line for each tensor, with the value of a scalar."""
+        return "\n".join(
+            f"{self.path}: {name} {_kind(array)}{f' = {array}' if array.ndim == 0 else ''}"
+            for name, array in self.tensors.items()
+        )
 
     def screen(self, _width: int) -> RenderableType:
         """Return the same."""
         return Text(self.plain())
+
+
+def _summary(array: Array) -> dict[str, Any]:
+    return tensor_document(array) if array.ndim == 0 else {"dtype": array.dtype.name, "shape": list(array.shape)}
 
 
 def _kind(array: Array) -> str:
@@ -180,7 +181,7 @@ def _fitting(cells: Sequence[Sequence[str]], width: int) -> int:
     """Return how many columns, after that of the index, fit into the width; at least one."""
     widths = [max(map(len, column)) + _COLUMN_GAP for column in zip(*cells, strict=True)]
     ends = itertools.accumulate(widths)
-    return max(1, sum(end < width for end in ends) - 1)
+    return max(1, sum(end <= width for end in ends) - 1)
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:

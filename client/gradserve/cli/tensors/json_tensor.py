@@ -58,7 +58,7 @@ def _elements(array: Array) -> Any:  # noqa: ANN401 - nested to the array's rank
     wide = array.astype(np.float64)
     if np.isfinite(wide).all():
         return wide.tolist()
-    elements = wide.astype(object)
+    elements = np.array(wide, object)
     elements[np.isnan(wide)] = "NaN"
     elements[wide == math.inf] = "Infinity"
     elements[wide == -math.inf] = "-Infinity"

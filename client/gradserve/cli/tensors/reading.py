@@ -5,13 +5,11 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from gradserve.cli.tensors.casting import cast, is_floating
 from gradserve.cli.tensors.csv_table import parse_csv
 from gradserve.cli.tensors.json_tensor import parse_json
 from gradserve.cli.tensors.npy_file import parse_npy, parse_npz
-from gradserve.cli.tensors.source import find_source
+from gradserve.cli.tensors.source import SourceError, find_source
 
 if TYPE_CHECKING:
     from gradserve.cli.tensors.casting import Array
@@ -48,7 +46,7 @@ def read_tensor(argument: str, place: Place = Place.VALUES, dtype: str | None = 
             float32 for text.
 
     Raises:
-        click.UsageError: There is no tensor to be read; the message names the source and says why.
+        SourceError: There is no tensor to be read; the message names the source and says why.
     """
     source = find_source(argument)
     try:
@@ -60,7 +58,7 @@ def read_tensor(argument: str, place: Place = Place.VALUES, dtype: str | None = 
         elif not typed and array.dtype.kind != "b":
             array = cast(array, _DEFAULT_DTYPE)
     except ValueError as error:
-        raise click.UsageError(f"{source.name}: {error}") from None
+        raise SourceError(f"{source.name}: {error}") from None
     return _table_as(place, array) if source.format == "csv" else array
 
 

@@ -5,7 +5,6 @@ This finds the bytes and tells their format. What they mean is for its siblings.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeAlias
 
 import click
 
+from gradserve.cli.exit_code import ExitCode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MAX_BYTES", "STDIN", "Format", "Source", "check_stdin", "find_source"]
+__all__ = ["MAX_BYTES", "STDIN", "Format", "Source", "SourceError", "check_stdin", "find_source"]
 
 Format: TypeAlias = Literal["npy", "npz", "csv", "json"]
 
@@ -32,6 +33,12 @@ _SUFFIXES: Final[dict[str, Format]] = {".npy": "npy", ".npz": "npz", ".csv": "cs
 _MAGIC: Final[dict[bytes, Format]] = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
 _MEMBER: Final = re.compile(r"(?P<path>-|.+\.npz):(?P<member>.+)", re.DOTALL)
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+
+
+class SourceError(click.ClickException):
+    """What an argument names cannot be read as what it should be. Nothing is sent."""
+
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,11 @@ def find_source(argument: str) -> Source:
 
     An argument that starts with `[` or `{`, or that is a number, is JSON itself; a file with such a name is `./[x`.
     `-` is standard input. `x.npz:key`, and `-:key`, name one array of an archive. The suffix of a file tells its
-    format; without a known one, and on standard input, the content does: numpy's and zip's magic bytes, then JSON,
-    then CSV.
+    format; without a known one, and on standard input, the content does: numpy's and zip's magic bytes, then `[` or
+    `{` for JSON, else it is CSV.
 
     Raises:
-        click.UsageError: The file cannot be read, is empty, or is larger than MAX_BYTES.
+        SourceError: The file cannot be read, is empty, or is larger than MAX_BYTES.
     """
     if argument.lstrip()[:1] in {"[", "{"} or _NUMBER.fullmatch(argument):
         return Source("inline JSON", "json", argument.encode(errors="surrogateescape"))
@@ -70,9 +77,9 @@ def find_source(argument: str) -> Source:
         data = _read_stdin() if path == STDIN else _read_file(Path(path))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        raise click.UsageError(f"cannot read {name}: {reason or error}") from None
+        raise SourceError(f"cannot read {name}: {reason or error}") from None
     if not data.strip():
-        raise click.UsageError(f"{name} is empty")
+        raise SourceError(f"{name} is empty")
     return Source(name, _SUFFIXES.get(Path(path).suffix.lower()) or _sniff(data), data, member)
 
 
@@ -115,9 +122,4 @@ def _sniff(data: bytes) -> Format:
     for magic, form in _MAGIC.items():
         if data.startswith(magic):
             return form
-    try:
-        json.loads(data)
-    except (ValueError, RecursionError):
-        # What starts as JSON and is not is reported as bad JSON, rather than as bad CSV.
-        return "json" if data.lstrip()[:1] in {b"[", b"{"} else "csv"
-    return "json"
+    return "json" if data.lstrip()[:1] in {b"[", b"{"} else "csv"

@@ -1,0 +1,92 @@
+"""A gRPC server that answers as a test says: what no healthy server does, but a client must cope with."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+
+from gradserve.v1 import inference_pb2, model_pb2
+
+OPTIONS = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 2**26)]
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A call that fails."""
+
+    code: grpc.StatusCode
+    message: str = "refused"
+    trailers: Metadata = ()
+
+
+@dataclass(frozen=True)
+class ReceivedCall:
+    """A call as it arrived."""
+
+    method: str
+    metadata: dict[str, str | bytes]
+
+
+Answer = Refusal | model_pb2.GetServerInfoResponse | model_pb2.DeleteModelResponse | inference_pb2.ForwardResponse
+
+
+@dataclass
+class Script(grpc.GenericRpcHandler):
+    """Gives each method's answers in turn, the last one again and again; a method without any never answers."""
+
+    answers: dict[str, Sequence[Answer]]
+    calls: list[ReceivedCall] = field(default_factory=list)
+    arrived: threading.Event = field(default_factory=threading.Event)
+    health: HealthServicer = field(default_factory=HealthServicer)
+
+    def count(self, method: str) -> int:
+        """Return how many calls of a method have arrived."""
+        return sum(call.method == method for call in self.calls)
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        package, method = details.method.lstrip("/").split("/")
+        if not package.startswith("gradserve."):
+            return None
+        self.calls.append(ReceivedCall(method, dict(details.invocation_metadata)))
+        self.arrived.set()
+        return grpc.unary_unary_rpc_method_handler(self._behaviour(method, self.count(method)))
+
+    def _behaviour(self, method: str, number: int) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        def behave(_request: bytes, context: grpc.ServicerContext) -> bytes:
+            answers = self.answers.get(method)
+            if answers is None:
+                _wait_for_the_end(context)
+                return b""
+            answer = answers[min(number, len(answers)) - 1]
+            if isinstance(answer, Refusal):
+                context.set_trailing_metadata(answer.trailers)
+                context.abort(answer.code, answer.message)
+            return answer.SerializeToString()
+
+        return behave
+
+
+@contextmanager
+def scripted_server(port: int = 0, /, **answers: Sequence[Answer]) -> Iterator[tuple[str, Script]]:
+    """Start a server, on a port of the system's choice if none is given; answers go by method: `Forward=[...]`."""
+    script = Script(answers)
+    server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[script], options=OPTIONS)
+    add_HealthServicer_to_server(script.health, server)
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}", script
+    finally:
+        server.stop(None).wait()
+
+
+def _wait_for_the_end(context: grpc.ServicerContext) -> None:
+    ended = futures.Future[None]()
+    if context.add_callback(lambda: ended.set_result(None)):
+        ended.result()

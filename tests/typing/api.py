@@ -1,0 +1,85 @@
+"""The public API as a program that uses it, which mypy --strict checks and nothing runs."""
+
+from pathlib import Path
+from typing import Any, assert_type
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import gradserve
+
+Array = npt.NDArray[Any]
+
+
+def options(certificate: Path) -> None:
+    with gradserve.Client() as client:
+        assert_type(client, gradserve.Client)
+        assert_type(client.with_options(timeout=None), gradserve.Client)
+        client.with_options(metadata=[("tenant", "a"), ("blob-bin", b"\0")]).wait_until_ready(30)
+    client = gradserve.Client("server:50051", timeout=2.5, token="secret", tls_ca=certificate, max_message_bytes=2**20)  # noqa: S106
+    client.close()
+
+
+def lifecycle(client: gradserve.Client) -> None:
+    mlp = gradserve.MLP(50, [30, 20], 3, activation="Tanh")
+    assert_type(client.create_model("mlp", mlp, seed=1, dtype="float64", device="cuda:0", timeout=60), gradserve.Model)
+    layers = [
+        gradserve.Layer("LayerNorm", normalized_shape=[4], eps=1e-6),
+        gradserve.Layer("Linear", in_features=4, out_features=2, bias=False),
+        gradserve.Layer("GELU", approximate="tanh"),
+    ]
+    model = client.create_model("norm", gradserve.Sequential(layers), dtype=torch.float64, device=torch.device("cpu"))
+    assert_type(model.to("cpu"), gradserve.Model)
+    assert_type(model.to(dtype=np.dtype("f4"), if_version=1), gradserve.Model)
+    assert_type(model.requires_grad_("layers.0.*", False), gradserve.Model)
+    client.create_model("copy", model.info().architecture)
+    assert_type(client.delete_model("norm", if_version=2), int)
+
+
+def descriptions(client: gradserve.Client) -> None:
+    info = client.model("mlp").info(timeout=None)
+    assert_type(info, gradserve.ModelInfo)
+    assert_type(info.trainable_parameters, int)
+    assert_type(info.architecture.layers, tuple[gradserve.Layer, ...])
+    assert_type(client.list_models(), list[gradserve.ModelInfo])
+    assert_type(dict(client.model("mlp").named_parameters()), dict[str, gradserve.ParameterInfo])
+    assert_type(client.server_info().limits, gradserve.Limits)
+    assert_type(client.server_info().devices[0], gradserve.Device)
+
+
+def forward(model: gradserve.Model) -> None:
+    assert_type(model(np.zeros((2, 50))), Array)
+    assert_type(model.forward([[0.0] * 50], training=True, seed=3, if_version=1, deterministic=True, timeout=1), Array)
+    assert_type(model(torch.zeros(2, 50)), torch.Tensor)
+    assert_type(model.forward(torch.nn.Parameter(torch.zeros(50))), torch.Tensor)
+
+
+def gradient(model: gradserve.Model) -> None:
+    x = np.zeros((2, 50), np.float32)
+    g = model.gradient(x, [0, 1], loss="cross_entropy", loss_kwargs={"label_smoothing": 0.1, "weight": [1.0, 2.0, 3.0]})
+    assert_type(g, gradserve.Gradients[Array])
+    assert_type(float(g.loss), float)
+    assert_type(g["layers.0.weight"], Array)
+    assert_type(dict(g), dict[str, Array])
+    assert_type(g.seed, int | None)
+    t = torch.zeros(2, 50)
+    v = model.gradient(t, grad_output=torch.ones(2, 3), wrt="input", return_output=True)
+    assert_type(v, gradserve.Gradients[torch.Tensor])
+    assert_type(t - 0.1 * v.input, torch.Tensor)
+    assert_type(v.output, torch.Tensor)
+    model.gradient(t, torch.zeros(2, dtype=torch.int64), loss="nll_loss", reduction="sum", wrt=["layers.*", "input"])
+    model.gradient(t, loss="sum", per_sample=True, training=True, seed=0, if_version=1, deterministic=True, timeout=9)
+
+
+def errors(model: gradserve.Model) -> None:
+    try:
+        model.info()
+    except gradserve.NotFoundError as error:
+        assert_type(error.reason, str)
+        assert_type(error.field_violations, tuple[gradserve.FieldViolation, ...])
+        assert_type(error.call_id, str | None)
+        assert_type(error.retry_after, float | None)
+        assert_type(error.code.name, str)
+    except (gradserve.UnavailableError, gradserve.DeadlineExceededError) as failure:
+        raise SystemExit(str(failure)) from failure
