@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TypeAlias
 
 LayerArgument: TypeAlias = "bool | int | float | str | Sequence[int]"
@@ -25,7 +24,7 @@ class Layer:
     def __init__(self, type: str, /, **arguments: LayerArgument) -> None:  # noqa: A002 - the wire's word for it
         """Name a torch.nn class and its arguments. The server checks both."""
         object.__setattr__(self, "type", type)
-        object.__setattr__(self, "arguments", MappingProxyType({key: _fixed(arguments[key]) for key in arguments}))
+        object.__setattr__(self, "arguments", {name: _fixed(value) for name, value in arguments.items()})
 
     def __hash__(self) -> int:
         return hash((self.type, frozenset(self.arguments.items())))
@@ -35,7 +34,7 @@ class Layer:
         return f"Layer({', '.join((repr(self.type), *arguments))})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Sequential:
     """Layers applied one after the other, as torch.nn.Sequential.
 

@@ -143,8 +143,7 @@ class Gradients(Mapping[str, T], Generic[T]):
             AttributeError: No loss was given, only `grad_output`.
         """
         if self._loss is None:
-            msg = "there is no loss: the call named none"
-            raise AttributeError(msg)
+            raise AttributeError("there is no loss: the call named none")
         return self._loss
 
     @property
@@ -155,8 +154,7 @@ class Gradients(Mapping[str, T], Generic[T]):
             AttributeError: The call did not say `return_output=True`.
         """
         if self._output is None:
-            msg = "there is no output: ask for it with return_output=True"
-            raise AttributeError(msg)
+            raise AttributeError("there is no output: ask for it with return_output=True")
         return self._output
 
     @property
@@ -167,8 +165,7 @@ class Gradients(Mapping[str, T], Generic[T]):
             AttributeError: `wrt` did not hold "input".
         """
         if "input" not in self._gradients:
-            msg = 'there is no gradient of the input: ask for it with wrt="input"'
-            raise AttributeError(msg)
+            raise AttributeError('there is no gradient of the input: ask for it with wrt="input"')
         return self._gradients["input"]
 
     def __getitem__(self, name: str) -> T:

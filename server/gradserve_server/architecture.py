@@ -28,10 +28,12 @@ class Architecture:
     Attributes:
         layers: First to last.
         field: Where the request held them, so that a refusal can name it: `sequential` or `mlp`.
+        activation: The shorthand's activation, which is checked even where no layer uses it; else empty.
     """
 
     layers: tuple[Layer, ...]
     field: str = "architecture.sequential"
+    activation: str = ""
 
     def path(self, index: int, argument: str) -> str:
         """The request's field that holds an argument of a layer."""
@@ -54,4 +56,4 @@ def mlp(in_features: int, hidden_features: tuple[int, ...], out_features: int, a
     layers: list[Layer] = []
     for width, following in pairwise(widths):
         layers += [Layer("Linear", {"in_features": width, "out_features": following}), Layer(activation)]
-    return Architecture(tuple(layers[:-1]), field="architecture.mlp")
+    return Architecture(tuple(layers[:-1]), field="architecture.mlp", activation=activation)

@@ -1,5 +1,7 @@
 """The model handle: what torch gives in process, in the kind of the caller's input."""
 
+import dataclasses
+import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -266,6 +268,11 @@ class TestInfo:
         finally:
             client.delete_model("original")
             client.delete_model("again")
+
+    def test_is_a_plain_value(self, model: gradserve.Model):
+        info = model.info()
+        assert pickle.loads(pickle.dumps(info)) == info  # noqa: S301 - it was made here
+        assert dataclasses.asdict(info)["architecture"]["layers"][1] == {"type": "ReLU", "arguments": {}}
 
     def test_the_handle_shows_its_name_and_server(self, model: gradserve.Model, target: str):
         assert repr(model) == f"<gradserve.Model 'handled' at {target}>"

@@ -1,4 +1,4 @@
-"""What cannot be answered is refused with status, field and reason, and leaves the server and its models as they were."""
+"""What cannot be answered is refused with status, field and reason, and leaves server and models as they were."""
 
 from __future__ import annotations
 

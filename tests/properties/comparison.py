@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import uuid4
 
 import grpc
 
@@ -16,8 +16,6 @@ from tests.properties.wire import Ask, Reply, Stubs, create_request, freeze_requ
 from tests.support.oracle import Answer, Hosted, Question, RefusedError, draws_random_numbers
 
 Compute = Callable[[Hosted, Question], Answer]
-
-_NAMES = (f"case-{number}" for number in itertools.count())
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,6 @@ class Comparison:
     ask: Ask
     compute: Compute
     tally: Tally
-    names: Iterator[str] = field(default=_NAMES)
 
     def check(self, case: Case) -> None:
         """Compare one case.
@@ -45,7 +42,7 @@ class Comparison:
         Raises:
             AssertionError: If the two disagree.
         """
-        name = next(self.names)
+        name = f"case-{uuid4().hex}"
         try:
             reply = self._answer(case, name)
         except grpc.RpcError as error:

@@ -42,7 +42,9 @@ class RunningServer:
 
 
 @contextmanager
-def start_server(*args: str, env: Mapping[str, str] | None = None, config: str | None = None) -> Iterator[RunningServer]:
+def start_server(
+    *args: str, env: Mapping[str, str] | None = None, config: str | None = None
+) -> Iterator[RunningServer]:
     """Start `gradserve serve` with some flags, and with a configuration file of some content if there is one."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "output")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -72,8 +72,10 @@ def check(architecture: Architecture, limits: Limits) -> Blueprint:
     if (count := len(architecture.layers)) > limits.max_layers:
         message = f"the architecture has {count} layers; this server allows {limits.max_layers}"
         raise ResourceExhausted(message, field=architecture.field, reason="TOO_MANY_LAYERS")
+    if architecture.activation:
+        kind_of(Layer(architecture.activation), architecture.path(0, "type"))
     layers = tuple(_checked(architecture, index, limits) for index in range(count))
-    complete = Architecture(layers, architecture.field)
+    complete = replace(architecture, layers=layers)
     with torch.device("meta"):
         skeleton = MLP(_sequential(complete))
     if (total := sum(parameter.numel() for parameter in skeleton.parameters())) > limits.max_parameters:

@@ -17,7 +17,7 @@ from gradserve_server.engine import global_state
 from gradserve_server.engine.mlp import MLP, Blueprint
 from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.shapes import Shape, Shapes
-from gradserve_server.engine.tensors import dtype_name, to_torch
+from gradserve_server.engine.tensors import aligned, dtype_name, to_torch
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
 from gradserve_server.operations import ForwardCall, is_floating
 
@@ -94,8 +94,7 @@ class Model:
     def leaf(self, call: ForwardCall) -> Tensor:
         """The input as it was sent, on the device."""
         leaf = to_torch(call.input, self.device)
-        # Some CPU kernels sum in another order where memory is not aligned as torch aligns its own.
-        return leaf.clone() if call.deterministic else leaf
+        return aligned(leaf) if call.deterministic else leaf
 
     def run(self, value: Tensor, *, training: bool) -> Tensor:
         """Apply the layers; `value` is cast to the model's dtype. Running statistics stay as they are."""

@@ -13,7 +13,7 @@ from gradserve_server.engine.binding import bind
 from gradserve_server.engine.criterion import Criterion
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
-from gradserve_server.engine.tensors import to_torch
+from gradserve_server.engine.tensors import aligned, to_torch
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations import GradientCall, is_floating
 
@@ -100,4 +100,5 @@ def _vector(model: Model, call: GradientCall, shape: Shape) -> Tensor | None:
     if array.shape != shape:
         message = f"grad_output must have shape {list(shape)}, got {list(array.shape)}"
         raise InvalidArgument(message, field="grad_output.shape")
-    return to_torch(array, model.device).to(model.dtype)
+    vector = to_torch(array, model.device).to(model.dtype)
+    return aligned(vector) if call.deterministic else vector

@@ -37,6 +37,15 @@ def to_torch(array: Array, device: torch.device) -> torch.Tensor:
     return tensor if device.type == "cpu" else tensor.to(device)
 
 
+def aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in memory of torch's own, where a matrix product adds in the order that it does in process.
+
+    MKL gives the same bits for the same values only at the same alignment (oneMKL Developer Guide, "Reproducibility
+    Conditions"); a message's bytes lie anywhere.
+    """
+    return tensor.clone()
+
+
 def to_numpy(tensor: torch.Tensor) -> Array:
     """The tensor's values as an array on the host."""
     host = tensor.detach().cpu()

@@ -65,10 +65,11 @@ def test_json_is_the_document_and_a_newline(tmp_path):
     assert (tmp_path / "x.JSON").read_text() == '{"a": 1}\n'
 
 
-def test_npz_keeps_names_with_dots(tmp_path):
-    write_tensors(tmp_path / "x.npz", {"layers.0.weight": np.zeros(1), "loss": np.ones(())}, fail)
+def test_npz_keeps_every_name(tmp_path):
+    tensors = {"layers.0.weight": np.zeros(1), "loss": np.ones(()), "file": np.ones(2), "allow_pickle": np.ones(3)}
+    write_tensors(tmp_path / "x.npz", tensors, fail)
     with np.load(tmp_path / "x.npz", allow_pickle=False) as archive:
-        assert sorted(archive.files) == ["layers.0.weight", "loss"]
+        assert {name: archive[name].shape for name in archive.files} == {n: t.shape for n, t in tensors.items()}
 
 
 @pytest.mark.parametrize("suffix", ["npy", "csv"])

@@ -17,6 +17,7 @@ from gradserve.cli.tensors.source import SourceError, check_stdin
 from gradserve.cli.tensors.writing import write_tensors
 
 if TYPE_CHECKING:
+    import gradserve
     from gradserve.cli.settings import Settings
     from gradserve.cli.tensors.casting import Array
 
@@ -114,6 +115,10 @@ def _computed(settings: Settings, options: _Options) -> GradientsPage:
             if_version=options.if_version,
             deterministic=options.deterministic,
         )
+    return _page(options, gradients)
+
+
+def _page(options: _Options, gradients: gradserve.Gradients[Array]) -> GradientsPage:
     return GradientsPage(
         options.name,
         # Where it was not asked for, there is none, and the attribute raises.

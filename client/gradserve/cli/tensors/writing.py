@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from typing import TYPE_CHECKING, Final
 
 import click
 import numpy as np
+from numpy.lib import format as npy_format
 
 from gradserve.cli.tensors.casting import is_floating
 
@@ -42,7 +44,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], document: Callable[[
     if suffix == ".json":
         path.write_text(document() + "\n", encoding="utf-8")
     elif suffix == ".npz":
-        np.savez(path, allow_pickle=False, **{name: _nameable(array) for name, array in tensors.items()})
+        _write_archive(path, tensors)
     elif len(tensors) != 1:
         raise click.UsageError(
             f"{suffix} holds one tensor, not {len(tensors)} ({', '.join(tensors)}); write .npz or .json"
@@ -62,6 +64,14 @@ def csv_lines(array: Array) -> list[str]:
         return [str(element) for element in array.reshape(-1)]
     rows = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
     return [",".join(map(str, row)) for row in rows]
+
+
+def _write_archive(path: Path, tensors: Mapping[str, Array]) -> None:
+    # numpy's own savez takes the names as keywords, and some of those as its options.
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in tensors.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                npy_format.write_array(stream, _nameable(array), allow_pickle=False)
 
 
 def _write_one(path: Path, array: Array) -> None:
