@@ -52,7 +52,7 @@ def mlp(in_features: int, hidden_features: tuple[int, ...], out_features: int, a
     names = ("in_features", *(f"hidden_features[{i}]" for i in range(len(hidden_features))), "out_features")
     for name, width in zip(names, widths, strict=True):
         if width < 1:
-            raise InvalidArgument(f"{name} must be at least 1, got {width}", field=f"architecture.mlp.{name}")
+            raise InvalidArgument(f"must be at least 1, got {width}", field=f"architecture.mlp.{name}")
     layers: list[Layer] = []
     for width, following in pairwise(widths):
         layers += [Layer("Linear", {"in_features": width, "out_features": following}), Layer(activation)]

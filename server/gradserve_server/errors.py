@@ -21,7 +21,7 @@ class ServiceError(Exception):
     """A refusal that its caller is told.
 
     Attributes:
-        message: One sentence for a person; names the field where there is one.
+        message: What is wrong, for a person; the field goes before it.
         reason: UPPER_SNAKE, for a program: `google.rpc.ErrorInfo.reason`.
         field: The path of the request's field at fault, such as `input.shape`; empty if it is none.
     """
@@ -33,6 +33,11 @@ class ServiceError(Exception):
         self.message = message
         self.field = field
         self.reason = reason or self.default_reason
+
+    @property
+    def text(self) -> str:
+        """The message, behind the name of the field where there is one."""
+        return f"{self.field}: {self.message}" if self.field else self.message
 
 
 class InvalidArgument(ServiceError):

@@ -41,7 +41,7 @@ def serve(options: ServeOptions) -> int:
     except ConfigError as error:
         return _fail(str(error), _USAGE)
     except ServiceError as error:
-        return _fail(f"{error.field}: {error.message}" if error.field else error.message, _USAGE)
+        return _fail(error.text, _USAGE)
     except OSError as error:
         return _fail(str(error), _FAILED)
     return _OK

@@ -190,10 +190,10 @@ def check_name(name: str, field_path: str) -> None:
         InvalidArgument: If it cannot.
     """
     if not name:
-        raise InvalidArgument(f"{field_path} is required", field=field_path, reason="INVALID_NAME")
+        raise InvalidArgument("required", field=field_path, reason="INVALID_NAME")
     if not _NAME.fullmatch(name):
-        message = f"{field_path} must match {_NAME.pattern}, got {name[:200]!r}"
+        message = f"must match {_NAME.pattern}, got {name[:200]!r}"
         raise InvalidArgument(message, field=field_path, reason="INVALID_NAME")
     if name.endswith(_RESERVED_SUFFIX):
-        message = f"{field_path} must not end in {_RESERVED_SUFFIX}, which is reserved"
+        message = f"must not end in {_RESERVED_SUFFIX}, which is reserved"
         raise InvalidArgument(message, field=field_path, reason="INVALID_NAME")

@@ -38,12 +38,12 @@ def select(wrt: Sequence[str], requires_grad: Mapping[str, bool]) -> Selection:
     for index, pattern in enumerate(wrt):
         field = f"wrt[{index}]"
         if pattern in wrt[:index]:
-            raise InvalidArgument(f"wrt names {pattern!r} twice", field=field)
+            raise InvalidArgument(f"{pattern!r} stands here twice", field=field)
         if pattern == INPUT:
             continue
         if not (matches := matching(pattern, requires_grad)):
             names = ", ".join([*requires_grad, INPUT][:10])
-            raise InvalidArgument(f"wrt {pattern!r} matches no parameter; there are: {names}", field=field)
+            raise InvalidArgument(f"{pattern!r} matches no parameter; there are: {names}", field=field)
         if pattern in requires_grad and not requires_grad[pattern]:
             message = f"{pattern} does not require grad: set its requires_grad before differentiating by it"
             raise FailedPrecondition(message, field=field, reason="PARAMETER_FROZEN")

@@ -44,18 +44,17 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Except
     trailing = [*(rpc_status.to_status(status_of(refusal, code)).trailing_metadata or ())]
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         trailing.append(_DO_NOT_RETRY)
-    await context.abort(code, _shortened(refusal.message), tuple(trailing))
+    await context.abort(code, _shortened(refusal.text), tuple(trailing))
 
 
 def status_of(refusal: errors.ServiceError, code: grpc.StatusCode) -> status_pb2.Status:
     """The google.rpc.Status of a refusal, with ErrorInfo and, where a field is at fault, BadRequest."""
-    message = _shortened(refusal.message)
-    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=_shortened(refusal.text))
     details: list[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest]
     details = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN)]
     if refusal.field:
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=_shortened(refusal.field), description=message, reason=refusal.reason
+            field=_shortened(refusal.field), description=_shortened(refusal.message), reason=refusal.reason
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     for detail in details:

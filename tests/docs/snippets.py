@@ -80,7 +80,9 @@ class Runner:
     def _toml(self, example: Example) -> str | None:
         (self.folder / "server.toml").write_text(example.parsed)
         command = [sys.executable, "-m", "gradserve", "serve", "--config", "server.toml", "--check-config"]
-        checked = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        checked = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
         return checked.stderr or "refused" if checked.returncode else None
 
     def _json(self, example: Example) -> None:

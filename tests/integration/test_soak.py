@@ -76,19 +76,19 @@ class Caller:
     async def create_or_delete(self, model: ProbedModel) -> None:
         """Change what the others ask for; every creation makes the same weights."""
         stub = model_pb2_grpc.ModelServiceStub(self.channel)
-        if self.dice.random() < 0.6:
+        if self.dice.random() < 0.8:
             await self.record.meet(model.creation, stub.CreateModel(model.creation, timeout=60))
         else:
             request = model_pb2.DeleteModelRequest(name=model.name)
             await self.record.meet(request, stub.DeleteModel(request, timeout=60))
 
-    async def mix(self, models: list[ProbedModel], until: float) -> None:
+    async def mix(self, steady: list[ProbedModel], changing: list[ProbedModel], until: float) -> None:
         """Do one thing after the other until a time of the loop's clock."""
         while asyncio.get_running_loop().time() < until:
-            model = self.dice.choice(models)
             if self.dice.random() < 0.15:
-                await self.create_or_delete(model)
+                await self.create_or_delete(self.dice.choice(changing))
             else:
+                model = self.dice.choice(self.dice.choice([steady, changing]))
                 await self.probe(self.dice.choice(model.probes))
 
     async def probe_until(self, stop: asyncio.Event, model: ProbedModel) -> None:
@@ -125,13 +125,16 @@ def test_a_server_that_is_told_to_stop_fails_no_call_of_those_who_watch_its_heal
 
 async def _soak(target: str, models: list[ProbedModel]) -> Record:
     record = Record()
+    steady, changing = models[::2], models[1::2]
     async with _channels(target, 8) as channels:
+        for model in steady:
+            await model_pb2_grpc.ModelServiceStub(channels[0]).CreateModel(model.creation)
         until = asyncio.get_running_loop().time() + SECONDS
         callers = [
             Caller(channels[number % len(channels)], record, random.Random(number))  # noqa: S311 - no secret
             for number in range(CALLERS)
         ]
-        await asyncio.gather(*(caller.mix(models, until) for caller in callers))
+        await asyncio.gather(*(caller.mix(steady, changing, until) for caller in callers))
     return record
 
 

@@ -82,7 +82,7 @@ class Devices:
         if name in {"", "auto"}:
             return self.all()[0]
         if not _NAME.fullmatch(name):
-            raise InvalidArgument(f"device is auto, cpu, cuda, cuda:<n> or mps, got {name!r}", field="device")
+            raise InvalidArgument(f"must be auto, cpu, cuda, cuda:<n> or mps, got {name!r}", field="device")
         if (device := self._devices.get("cuda:0" if name == "cuda" else name)) is None:
             message = f"this host has no {name}; it has: {', '.join(self._devices)}"
             raise FailedPrecondition(message, field="device", reason="DEVICE_ABSENT")

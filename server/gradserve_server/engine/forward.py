@@ -18,7 +18,7 @@ def forward(model: Model, call: ForwardCall) -> ForwardResult:
         ServiceError: If the request is refused; nothing was computed unless torch itself refused it.
     """
     output_shape = model.check_input(call)
-    model.check_reply(math.prod(output_shape), "send fewer rows at a time")
+    model.check_reply(math.prod(output_shape), "input.shape", "send fewer rows at a time")
     with model.computing("Forward", call) as seed, torch.inference_mode():
         output = model.run(model.leaf(call), training=call.training)
         return ForwardResult(to_numpy(output), seed)

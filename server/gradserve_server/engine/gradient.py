@@ -69,4 +69,6 @@ def _check_reply(model: Model, call: GradientCall, selection: Selection, objecti
     elements = parameters + output * (1 + call.return_output)
     if selection.input:
         elements += call.input.size * math.ceil(call.input.itemsize / model.dtype.itemsize)
-    model.check_reply(elements, "name fewer parameters in wrt, or send fewer rows at a time")
+    fewer_rows = ("input.shape", "send fewer rows at a time")
+    fewer_parameters = ("wrt", "name fewer parameters in wrt, or send fewer rows at a time")
+    model.check_reply(elements, *(fewer_parameters if parameters else fewer_rows))

@@ -76,12 +76,17 @@ class Model:
             ResourceExhausted: If it is beyond a limit.
         """
         if not is_floating(call.input):
-            message = f"the input must be floating, got {call.input.dtype}: cast it, as torch would have you"
+            message = f"must be floating, got {call.input.dtype}: cast it, as torch would have you"
             raise InvalidArgument(message, field="input.dtype")
         return self.shapes.output_shape(call.input.shape, training=call.training)
 
-    def check_reply(self, elements: int, advice: str) -> None:
+    def check_reply(self, elements: int, field: str, advice: str) -> None:
         """Refuse a reply of so many elements before anything is computed for it.
+
+        Args:
+            elements: Of all its tensors, in the model's dtype.
+            field: The field of the request that makes it large.
+            advice: What to do about it.
 
         Raises:
             ResourceExhausted: If it would be larger than a message may be.
@@ -89,7 +94,7 @@ class Model:
         size = elements * self.dtype.itemsize + _REPLY_OVERHEAD
         if size > self.limits.max_message_bytes:
             message = f"the reply would have {size} bytes; this server allows {self.limits.max_message_bytes}: {advice}"
-            raise ResourceExhausted(message, reason="REPLY_TOO_LARGE")
+            raise ResourceExhausted(message, field=field, reason="REPLY_TOO_LARGE")
 
     def leaf(self, call: ForwardCall) -> Tensor:
         """The input as it was sent, on the device."""

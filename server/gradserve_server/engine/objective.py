@@ -95,10 +95,10 @@ def _vector(model: Model, call: GradientCall, shape: Shape) -> Tensor | None:
     if (array := call.grad_output) is None:
         return None
     if not is_floating(array):
-        message = f"grad_output must be floating, got {array.dtype}: cast it, as torch would have you"
+        message = f"must be floating, got {array.dtype}: cast it, as torch would have you"
         raise InvalidArgument(message, field="grad_output.dtype")
     if array.shape != shape:
-        message = f"grad_output must have shape {list(shape)}, got {list(array.shape)}"
+        message = f"must have shape {list(shape)}, got {list(array.shape)}"
         raise InvalidArgument(message, field="grad_output.shape")
     vector = to_torch(array, model.device).to(model.dtype)
     return aligned(vector) if call.deterministic else vector

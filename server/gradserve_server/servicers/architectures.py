@@ -15,7 +15,7 @@ def read_architecture(message: model_pb2.Architecture) -> Architecture:
     """
     kind = message.WhichOneof("kind")
     if kind is None:
-        raise InvalidArgument("architecture is required: sequential or mlp", field="architecture")
+        raise InvalidArgument("required: sequential or mlp", field="architecture")
     if kind == "sequential":
         return Architecture(tuple(_layer(layer, index) for index, layer in enumerate(message.sequential.layers)))
     shorthand = message.mlp

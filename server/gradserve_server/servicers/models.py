@@ -52,7 +52,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     ) -> model_pb2.ListModelsResponse:
         """List the models by name. A page's token is the last name on it."""
         if request.page_size < 0:
-            raise InvalidArgument(f"page_size must not be negative, got {request.page_size}", field="page_size")
+            raise InvalidArgument(f"must not be negative, got {request.page_size}", field="page_size")
         if request.page_token:
             check_name(request.page_token, "page_token")
         size = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
@@ -132,9 +132,9 @@ def write_model(hosted: HostedModel) -> model_pb2.Model:
 def _update(request: model_pb2.UpdateModelRequest) -> ModelUpdate:
     paths = request.update_mask.paths
     if not paths:
-        raise InvalidArgument(f"update_mask must name some of {', '.join(_UPDATABLE)}", field="update_mask")
+        raise InvalidArgument(f"must name some of {', '.join(_UPDATABLE)}", field="update_mask")
     if unknown := [path for path in paths if path not in _UPDATABLE]:
-        message = f"update_mask names {unknown[0]!r}; it takes: {', '.join(_UPDATABLE)}"
+        message = f"{unknown[0]!r} cannot be changed; it takes: {', '.join(_UPDATABLE)}"
         raise InvalidArgument(message, field="update_mask")
     changes = [(change.parameters, change.requires_grad) for change in request.requires_grad]
     return ModelUpdate(

@@ -17,7 +17,7 @@ def read_tensor(tensor: tensor_pb2.Tensor, field: str) -> Array:
     try:
         return codec.decode(tensor)
     except codec.TensorError as error:
-        raise InvalidArgument(f"{field}: {error}", field=f"{field}.{error.field}", reason="INVALID_TENSOR") from error
+        raise InvalidArgument(str(error), field=f"{field}.{error.field}", reason="INVALID_TENSOR") from error
 
 
 def read_required_tensor(tensor: tensor_pb2.Tensor, field: str, *, present: bool) -> Array:
@@ -27,7 +27,7 @@ def read_required_tensor(tensor: tensor_pb2.Tensor, field: str, *, present: bool
         InvalidArgument: If it is not there or the wire format does not allow it.
     """
     if not present:
-        raise InvalidArgument(f"{field} is required", field=field)
+        raise InvalidArgument("required", field=field)
     return read_tensor(tensor, field)
 
 
@@ -40,7 +40,7 @@ def read_model_dtype(data_type: tensor_pb2.DataType.ValueType, field: str) -> st
     try:
         name = codec.dtype_name(data_type)
     except codec.TensorError as error:
-        raise InvalidArgument(f"{field}: {error}", field=field) from error
+        raise InvalidArgument(str(error), field=field) from error
     if name not in FLOATING:
-        raise InvalidArgument(f"{field} of a model is one of {', '.join(FLOATING)}, got {name}", field=field)
+        raise InvalidArgument(f"a model is in one of {', '.join(FLOATING)}, got {name}", field=field)
     return name
