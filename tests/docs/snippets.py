@@ -24,6 +24,7 @@ from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTED_TARGET = "localhost:50051"
 
 _SECONDS = 60
@@ -37,12 +38,10 @@ class Runner:
 
     Attributes:
         folder: Where they run. It looks like a clone of the repository after `make serve`.
-        environ: What their environment has besides the test's own.
         printed: What the last snippet printed, if it did.
     """
 
     folder: Path
-    environ: Mapping[str, str]
     printed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,7 +63,7 @@ class Runner:
 
     def _bash(self, example: Example) -> str | None:
         path = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
-        environ = {**os.environ, **_TERMINAL, "PATH": path, **self.environ}
+        environ = {**os.environ, **_TERMINAL, "PATH": path}
         code, printed = _in_terminal(["bash", "-euo", "pipefail", "-c", example.parsed], self.folder, environ)
         self.printed[:] = [printed]
         return f"exit code {code}:\n{printed}" if code else None
@@ -79,7 +78,17 @@ class Runner:
 
     def _toml(self, example: Example) -> str | None:
         (self.folder / "server.toml").write_text(example.parsed)
-        command = [sys.executable, "-m", "gradserve", "serve", "--config", "server.toml", "--check-config"]
+        command = [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "gradserve",
+            "serve",
+            "--config",
+            "server.toml",
+            "--check-config",
+        ]
         checked = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, timeout=_SECONDS, check=False
         )

@@ -33,14 +33,53 @@ def local_mlp(seed: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(50, 30), nn.ReLU(), nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 3))
 
 
+@pytest.fixture(scope="module")
+def g(client: gradserve.Client) -> gradserve.Gradients[np.ndarray]:
+    """The gradients at x = 1.1 and y = 1."""
+    model = client.model("logistic-regression")
+    return model.gradient([[1.1]], [[1.0]], loss="binary_cross_entropy", wrt=["*", "input"])
+
+
+@pytest.fixture(scope="module", params=[0, 123, 2**53 - 1, -1])
+def seed(request: pytest.FixtureRequest) -> int:
+    """What the weights are drawn from."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(client: gradserve.Client, seed: int) -> Iterator[gradserve.Model]:
+    """One that is created while the server runs."""
+    name = f"reference{seed}"
+    yield client.create_model(name, gradserve.MLP(50, [30, 20], 3), seed=seed, device="cpu")
+    client.delete_model(name)
+
+
+@pytest.fixture(scope="module", params=FLOATING)
+def identity(client: gradserve.Client, request: pytest.FixtureRequest) -> Iterator[gradserve.Model]:
+    """An Identity model of that dtype."""
+    name = f"identity-reference-{request.param}"
+    layers = gradserve.Sequential([gradserve.Layer("Identity")])
+    yield client.create_model(name, layers, dtype=request.param, device="cpu")
+    client.delete_model(name)
+
+
+@pytest.fixture
+def dtype(identity: gradserve.Model) -> np.dtype:
+    """The model's dtype, for numpy."""
+    return np.dtype(FLOATING[identity.name.rpartition("-")[2]])
+
+
+@pytest.fixture(scope="module")
+def held_out() -> tuple[np.ndarray, np.ndarray]:
+    """The images that it was not trained on, and their digits."""
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels / 16).astype(np.float32)
+    _, held_out, _, digits = train_test_split(images, labels, test_size=0.25, stratify=labels, random_state=0)
+    return held_out, digits
+
+
 class TestLogisticRegression:
     """One input, one output, Sigmoid: w = 2.2, b = 0."""
-
-    @pytest.fixture(scope="class")
-    def g(self, client: gradserve.Client) -> gradserve.Gradients[np.ndarray]:
-        """The gradients at x = 1.1 and y = 1."""
-        model = client.model("logistic-regression")
-        return model.gradient([[1.1]], [[1.0]], loss="binary_cross_entropy", wrt=["*", "input"])
 
     def test_its_output_is_sigmoid_of_2_42(self, client: gradserve.Client):
         assert client.model("logistic-regression")([[1.1]]).item() == pytest.approx(1 / (1 + np.exp(-2.42)), abs=1e-6)
@@ -64,18 +103,6 @@ class TestLogisticRegression:
 
 class TestMLP:
     """The MLP 50-30-20-3 with ReLU."""
-
-    @pytest.fixture(scope="class", params=[0, 123, 2**53 - 1, -1])
-    def seed(self, request: pytest.FixtureRequest) -> int:
-        """What the weights are drawn from."""
-        return request.param
-
-    @pytest.fixture(scope="class")
-    def model(self, client: gradserve.Client, seed: int) -> Iterator[gradserve.Model]:
-        """One that is created while the server runs."""
-        name = f"reference{seed}"
-        yield client.create_model(name, gradserve.MLP(50, [30, 20], 3), seed=seed, device="cpu")
-        client.delete_model(name)
 
     def test_the_bundled_one_has_2213_trainable_parameters(self, client: gradserve.Client):
         assert client.model("mlp-50-30-20-3").info().trainable_parameters == 2213
@@ -117,19 +144,6 @@ class TestMLP:
 class TestTensors:
     """Every rank from 0 to 3 and every floating dtype, through a model that returns what it gets."""
 
-    @pytest.fixture(scope="class", params=FLOATING)
-    def identity(self, client: gradserve.Client, request: pytest.FixtureRequest) -> Iterator[gradserve.Model]:
-        """An Identity model of that dtype."""
-        name = f"identity-reference-{request.param}"
-        layers = gradserve.Sequential([gradserve.Layer("Identity")])
-        yield client.create_model(name, layers, dtype=request.param, device="cpu")
-        client.delete_model(name)
-
-    @pytest.fixture
-    def dtype(self, identity: gradserve.Model) -> np.dtype:
-        """The model's dtype, for numpy."""
-        return np.dtype(FLOATING[identity.name.rpartition("-")[2]])
-
     @pytest.mark.parametrize("shape", SHAPES)
     def test_a_numpy_array_comes_back_as_it_was(self, identity: gradserve.Model, dtype: np.dtype, shape):
         x = np.random.default_rng(1).normal(size=shape).astype(dtype)
@@ -170,14 +184,6 @@ class TestTensors:
 
 class TestDigits:
     """The bundled model that reads handwritten digits."""
-
-    @pytest.fixture(scope="class")
-    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """The images that it was not trained on, and their digits."""
-        pixels, labels = load_digits(return_X_y=True)
-        images = (pixels / 16).astype(np.float32)
-        _, held_out, _, digits = train_test_split(images, labels, test_size=0.25, stratify=labels, random_state=0)
-        return held_out, digits
 
     def test_it_reads_at_least_97_percent_of_the_images_that_it_has_never_seen(self, client, held_out):
         images, digits = held_out

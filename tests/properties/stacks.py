@@ -85,11 +85,11 @@ def _anywhere(shape: Shape) -> bool:
 
 
 def _has_features(shape: Shape) -> bool:
-    return len(shape) >= 1
+    return len(shape) >= 1 and shape[-1] > 0
 
 
 def _has_even_features(shape: Shape) -> bool:
-    return len(shape) >= 1 and shape[-1] % 2 == 0
+    return _has_features(shape) and shape[-1] % 2 == 0
 
 
 def _has_channels(shape: Shape) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -20,7 +20,8 @@ from gradserve_server.selection import INPUT
 # Two, as normalisation over a batch refuses a single row in training.
 _ROWS = 2
 
-_SIZES = ("in_features", "normalized_shape", "num_features", "num_channels", "num_parameters", "out_features")
+_WIDTHS = ("in_features", "normalized_shape", "out_features")
+_CHANNELS = ("num_features", "num_channels", "num_parameters")
 
 # The search for a shape ends: a stack that takes none of these is taken to be unsound.
 _NAMED = 6
@@ -63,7 +64,7 @@ def _accepted_shape(model: Model) -> Shape:
 def _candidates(blueprint: Blueprint) -> Iterator[Shape]:
     """Shapes of which a sound architecture takes one: rows of each size that it names, or of two of them."""
     layers = blueprint.architecture.layers
-    sizes = list(dict.fromkeys(size for layer in layers for size in _sizes(layer))) or [(1,)]
+    sizes = list(dict.fromkeys(_telling_sizes(layers))) or [(1,)]
     # Each GLU halves what reaches the layers behind it.
     halvings = min(_MOST_HALVINGS, sum(layer.type == "GLU" for layer in layers))
     widths = [(*size[:-1], size[-1] * 2**power) for size in sizes[:_NAMED] for power in range(halvings + 1)]
@@ -74,6 +75,16 @@ def _candidates(blueprint: Blueprint) -> Iterator[Shape]:
     yield from ((_ROWS, *first, *second) for first in both for second in both)
 
 
-def _sizes(layer: Layer) -> list[Shape]:
-    sizes = [layer.arguments[name] for name in _SIZES if name in layer.arguments]
+def _telling_sizes(layers: Sequence[Layer]) -> Iterator[Shape]:
+    """The sizes that bear on the input: the first one, numbers of channels, and those on both sides of a Flatten."""
+    named = [(index, size) for index, layer in enumerate(layers) for size in _sizes(layer, _WIDTHS)]
+    yield from (size for _, size in named[:1])
+    yield from (size for layer in layers for size in _sizes(layer, _CHANNELS))
+    for place in (index for index, layer in enumerate(layers) if layer.type == "Flatten"):
+        yield from [size for index, size in named if index < place][-1:]
+        yield from [size for index, size in named if index > place][:1]
+
+
+def _sizes(layer: Layer, names: Sequence[str]) -> list[Shape]:
+    sizes = [layer.arguments[name] for name in names if name in layer.arguments]
     return [size if isinstance(size, tuple) else (size,) for size in sizes if isinstance(size, int | tuple)]

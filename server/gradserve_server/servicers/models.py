@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from google.protobuf.timestamp_pb2 import Timestamp
+import asyncio
 
-from gradserve import codec
 from gradserve.__about__ import __version__
 from gradserve.v1 import model_pb2, model_pb2_grpc, tensor_pb2
 from gradserve_server.config import Limits
@@ -13,7 +12,8 @@ from gradserve_server.errors import InvalidArgument
 from gradserve_server.hosted import HostedModel
 from gradserve_server.registry import ModelUpdate, NewModel, Registry, check_name
 from gradserve_server.rpc import Context
-from gradserve_server.servicers.architectures import read_architecture, write_architecture
+from gradserve_server.servicers.architectures import read_architecture
+from gradserve_server.servicers.descriptions import Descriptions
 from gradserve_server.servicers.tensors import read_model_dtype
 
 _DEFAULT_PAGE = 50
@@ -26,6 +26,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._descriptions = Descriptions()
 
     async def CreateModel(  # noqa: N802 - the RPC's name
         self, request: model_pb2.CreateModelRequest, context: Context
@@ -39,13 +40,13 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             device=request.device,
             seed=request.seed if request.HasField("seed") else None,
         )
-        return model_pb2.CreateModelResponse(model=write_model(await self._registry.create(new)))
+        return model_pb2.CreateModelResponse(model=self._descriptions.of(await self._registry.create(new)))
 
     async def GetModel(  # noqa: N802 - the RPC's name
         self, request: model_pb2.GetModelRequest, context: Context
     ) -> model_pb2.GetModelResponse:
         """Describe one model."""
-        return model_pb2.GetModelResponse(model=write_model(self._registry.get(request.name)))
+        return model_pb2.GetModelResponse(model=self._descriptions.of(self._registry.get(request.name)))
 
     async def ListModels(  # noqa: N802 - the RPC's name
         self, request: model_pb2.ListModelsRequest, context: Context
@@ -55,13 +56,26 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             raise InvalidArgument(f"must not be negative, got {request.page_size}", field="page_size")
         if request.page_token:
             check_name(request.page_token, "page_token")
-        size = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
-        found = self._registry.models(after=request.page_token, count=size + 1)
-        page = found[:size]
+        count = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
+        found = self._registry.models(after=request.page_token, count=count + 1)
+        page = await self._page(found[:count])
         return model_pb2.ListModelsResponse(
-            models=[write_model(hosted) for hosted in page],
-            next_page_token=page[-1].name if len(found) > size else "",
+            models=page, next_page_token=page[-1].name if len(found) > len(page) else ""
         )
+
+    async def _page(self, found: list[HostedModel]) -> list[model_pb2.Model]:
+        """The descriptions of some models, or of as many of the first as surely fit into a message."""
+        page: list[model_pb2.Model] = []
+        room = self._registry.limits.max_message_bytes // 2
+        for hosted in found:
+            description = self._descriptions.of(hosted)
+            room -= description.ByteSize()
+            if page and room < 0:
+                break
+            page.append(description)
+            # A large model takes milliseconds to describe: let other calls in between.
+            await asyncio.sleep(0)
+        return page
 
     async def UpdateModel(  # noqa: N802 - the RPC's name
         self, request: model_pb2.UpdateModelRequest, context: Context
@@ -69,7 +83,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         """Change a model's device, dtype or requires_grad flags."""
         if_version = request.if_version if request.HasField("if_version") else None
         hosted = await self._registry.update(request.name, _update(request), if_version)
-        return model_pb2.UpdateModelResponse(model=write_model(hosted))
+        return model_pb2.UpdateModelResponse(model=self._descriptions.of(hosted))
 
     async def DeleteModel(  # noqa: N802 - the RPC's name
         self, request: model_pb2.DeleteModelRequest, context: Context
@@ -97,36 +111,6 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             layer_types=catalogue.layer_types,
             losses=catalogue.losses,
         )
-
-
-def write_model(hosted: HostedModel) -> model_pb2.Model:
-    """The message of a model."""
-    parameters = hosted.model.describe_parameters()
-    create_time = Timestamp()
-    create_time.FromDatetime(hosted.create_time)
-    return model_pb2.Model(
-        name=hosted.name,
-        architecture=write_architecture(hosted.model.blueprint.architecture),
-        dtype=codec.dtype_from_name(hosted.model.dtype_name),
-        device=hosted.device.name,
-        version=hosted.version,
-        total_parameters=sum(parameter.size for parameter in parameters),
-        trainable_parameters=sum(parameter.size for parameter in parameters if parameter.requires_grad),
-        named_parameters=[
-            model_pb2.Parameter(
-                name=parameter.name,
-                shape=parameter.shape,
-                dtype=codec.dtype_from_name(hosted.model.dtype_name),
-                requires_grad=parameter.requires_grad,
-            )
-            for parameter in parameters
-        ],
-        text=str(hosted.model.module),
-        supported_operations=hosted.operations,
-        state=model_pb2.MODEL_STATE_SERVING,
-        create_time=create_time,
-        seed=hosted.seed,
-    )
 
 
 def _update(request: model_pb2.UpdateModelRequest) -> ModelUpdate:
