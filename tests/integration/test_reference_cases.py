@@ -35,7 +35,7 @@ def local_mlp(seed: int) -> nn.Sequential:
 
 @pytest.fixture(scope="module")
 def g(client: gradserve.Client) -> gradserve.Gradients[np.ndarray]:
-    """The gradients at x = 1.1 and y = 1."""
+    """The gradients of logistic-regression at x = 1.1 and y = 1."""
     model = client.model("logistic-regression")
     return model.gradient([[1.1]], [[1.0]], loss="binary_cross_entropy", wrt=["*", "input"])
 
@@ -48,7 +48,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="module")
 def model(client: gradserve.Client, seed: int) -> Iterator[gradserve.Model]:
-    """One that is created while the server runs."""
+    """The MLP, created from that seed while the server runs."""
     name = f"reference{seed}"
     yield client.create_model(name, gradserve.MLP(50, [30, 20], 3), seed=seed, device="cpu")
     client.delete_model(name)
@@ -56,7 +56,7 @@ def model(client: gradserve.Client, seed: int) -> Iterator[gradserve.Model]:
 
 @pytest.fixture(scope="module", params=FLOATING)
 def identity(client: gradserve.Client, request: pytest.FixtureRequest) -> Iterator[gradserve.Model]:
-    """An Identity model of that dtype."""
+    """A model that returns what it gets, for each floating dtype."""
     name = f"identity-reference-{request.param}"
     layers = gradserve.Sequential([gradserve.Layer("Identity")])
     yield client.create_model(name, layers, dtype=request.param, device="cpu")
@@ -71,7 +71,7 @@ def dtype(identity: gradserve.Model) -> np.dtype:
 
 @pytest.fixture(scope="module")
 def held_out() -> tuple[np.ndarray, np.ndarray]:
-    """The images that it was not trained on, and their digits."""
+    """The images that digits was not trained on, and what they show."""
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels / 16).astype(np.float32)
     _, held_out, _, digits = train_test_split(images, labels, test_size=0.25, stratify=labels, random_state=0)
