@@ -75,7 +75,7 @@ class GradientsPage:
         model: The model's name.
         loss: The loss; None where only a grad_output was given.
         output: The output; None unless asked for.
-        gradients: By name.
+        gradients: By name, in the order of `named_parameters()`.
         version: The version of the weights that computed them.
         seed: What random layers drew from; None where nothing was random.
     """
@@ -90,11 +90,7 @@ class GradientsPage:
     def tensors(self) -> dict[str, Array]:
         """Return loss and output, where there are, and the gradients, by name."""
         others = {"loss": self.loss, "output": self.output}
-        return {name: array for name, array in {**others, **self._sorted()}.items() if array is not None}
-
-    def _sorted(self) -> dict[str, Array]:
-        """Return the gradients in an order that does not depend on the reply's."""
-        return {name: self.gradients[name] for name in sorted(self.gradients, key=_in_order)}
+        return {name: array for name, array in {**others, **self.gradients}.items() if array is not None}
 
     def document(self) -> dict[str, Any]:
         """Return all of it; what was not asked for is null."""
@@ -104,7 +100,7 @@ class GradientsPage:
             "seed": self.seed,
             "loss": None if self.loss is None else tensor_document(self.loss),
             "output": None if self.output is None else tensor_document(self.output),
-            "gradients": {name: tensor_document(array) for name, array in self._sorted().items()},
+            "gradients": {name: tensor_document(array) for name, array in self.gradients.items()},
         }
 
     def plain(self) -> str:
@@ -182,8 +178,3 @@ def _fitting(cells: Sequence[Sequence[str]], width: int) -> int:
     widths = [max(map(len, column)) + _COLUMN_GAP for column in zip(*cells, strict=True)]
     ends = itertools.accumulate(widths)
     return max(1, sum(end <= width for end in ends) - 1)
-
-
-def _in_order(name: str) -> list[tuple[int, str]]:
-    """Return what sorts names as people do, so that layers.2 comes before layers.10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
