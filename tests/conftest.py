@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import gradserve
+from tests.support.no_pickle import sitecustomize  # noqa: F401 - from here on nothing can be unpickled
 from tests.support.server import RunningServer, start_server
 
 
@@ -27,4 +28,20 @@ def target(server: RunningServer) -> str:
 def client(target: str) -> Iterator[gradserve.Client]:
     """A client of that server."""
     with gradserve.Client(target) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def durable_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where another server listens, with the bundled models too, that keeps what it is given on disk."""
+    with start_server("--examples", data_dir=tmp_path_factory.mktemp("data")) as running:
+        yield running.target
+        assert "internal error" not in running.log()
+        assert "Traceback" not in running.log()
+
+
+@pytest.fixture(scope="session")
+def durable_client(durable_target: str) -> Iterator[gradserve.Client]:
+    """A client of that server."""
+    with gradserve.Client(durable_target) as opened:
         yield opened

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from gradserve.v1 import inference_pb2, model_pb2
+from gradserve.v1 import inference_pb2, model_pb2, state_pb2
+from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
-from gradserve_server.config import Address, Config
+from gradserve_server.checkpoints.store import open_store
+from gradserve_server.config import Address, Config, ConfigError
 from gradserve_server.engine.device import Devices
+from gradserve_server.errors import ServiceError
 from gradserve_server.hosted import HostedModel
 from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
-from gradserve_server.registry import Registry
+from gradserve_server.registry import NewModel, Registry
+from gradserve_server.restoration import restore
 from gradserve_server.rpc import handlers
 from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
 from gradserve_server.servicers.models import ModelServicer
+from gradserve_server.servicers.state import StateServicer
+
+_SECONDS_TO_END = 2.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class _Parts:
     changes: Changes
     lifecycle: Lifecycle
     devices: Devices
+    archive: Archive
     registry: Registry
     grpc_server: grpc.aio.Server
 
@@ -52,13 +63,16 @@ class Server:
 
         Raises:
             OSError: If it cannot listen there.
-            ServiceError: If an initial model is refused.
+            ConfigError: If an initial model is refused.
         """
         address = self._listen()
         await self._parts.grpc_server.start()
         try:
+            kept = await restore(self._parts.registry)
             for new in initial_models(self._config):
-                await self._parts.registry.create(new)
+                # What is on disk wins over configuration: also that a model was deleted.
+                if new.name not in kept:
+                    await _create(self._parts.registry, new)
         except BaseException:
             await self._stop(grace=0.0)
             raise
@@ -69,19 +83,30 @@ class Server:
         """The models that it serves, by name."""
         return self._parts.registry.models()
 
-    async def drain(self) -> None:
-        """Stop without a failed call: say so, go on answering until callers have noticed, finish what is in flight."""
+    async def drain(self) -> bool:
+        """Stop without a failed call: say so, go on answering until callers have noticed, finish what is in flight.
+
+        Returns:
+            Whether all that was being computed has ended; if not, the process must be ended around it.
+        """
         self._parts.lifecycle.advance(Phase.DRAINING)
         await asyncio.sleep(self._config.server.drain_delay)
-        await self._stop(self._config.server.drain_grace)
+        return await self._stop(self._config.server.drain_grace)
 
-    async def _stop(self, grace: float) -> None:
+    async def _stop(self, grace: float) -> bool:
         self._parts.lifecycle.advance(Phase.STOPPED)
         await self._parts.grpc_server.stop(grace)
-        self._parts.devices.close()
+        # What is still under way was cut off from its caller; a change that is being kept may need a moment.
+        idle = await asyncio.to_thread(self._parts.devices.close, _SECONDS_TO_END)
+        if idle:
+            await self._parts.registry.settle()
+            self._parts.archive.close()
+        return idle
 
     def _listen(self) -> str:
         listen = self._config.server.listen
+        if _is_taken_socket(listen):
+            raise OSError(f"cannot listen on {listen}: another server is there")
         try:
             port = self._parts.grpc_server.add_insecure_port(listen)
         except RuntimeError as error:
@@ -90,15 +115,34 @@ class Server:
         return listen if address.port is None else f"{listen.rpartition(':')[0]}:{port}"
 
 
+async def _create(registry: Registry, new: NewModel) -> None:
+    try:
+        await registry.create(new)
+    except ServiceError as refusal:
+        raise ConfigError(f"models.{new.name}: {refusal.text}") from refusal
+
+
+def _is_taken_socket(listen: str) -> bool:
+    """Whether somebody answers on a Unix socket: gRPC would take it away from him."""
+    if Address.parse(listen).port is not None:
+        return False
+    path = listen.partition(":")[2].removeprefix("//")
+    with socket.socket(socket.AF_UNIX) as knock:
+        return knock.connect_ex(f"\0{path}" if listen.startswith("unix-abstract:") else path) == 0
+
+
 def _assemble(config: Config) -> _Parts:
     changes = Changes()
     lifecycle = Lifecycle(changes)
     devices = Devices(config.compute.threads)
-    registry = Registry(devices, config.limits, changes)
+    store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
+    archive = Archive(store, config.store.automatic_checkpoints)
+    registry = Registry(devices, config.limits, archive, changes)
     server = grpc.aio.server(options=_channel_options(config))
     services = (
         (inference_pb2.DESCRIPTOR.services_by_name["InferenceService"], InferenceServicer(registry)),
         (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry)),
+        (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
     )
     health = health_pb2.DESCRIPTOR.services_by_name["Health"]
     server.add_generic_rpc_handlers(
@@ -109,8 +153,10 @@ def _assemble(config: Config) -> _Parts:
     )
     if config.server.reflection:
         names = [service.full_name for service, _ in services]
-        reflection.enable_server_reflection((*names, health.full_name, reflection.SERVICE_NAME), server)
-    return _Parts(changes, lifecycle, devices, registry, server)
+        servicer = reflection.aio.ReflectionServicer((*names, health.full_name, reflection.SERVICE_NAME))
+        described: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+        server.add_generic_rpc_handlers((handlers(described, servicer),))
+    return _Parts(changes, lifecycle, devices, archive, registry, server)
 
 
 def _channel_options(config: Config) -> list[tuple[str, int]]:

@@ -8,6 +8,8 @@
     ├── Aborted              a write met another version than it expected
     ├── Unimplemented        torch has no kernel for it, or the model does not support it
     ├── ResourceExhausted    too large, too many, or out of memory
+    ├── DeadlineExceeded     the next part of a stream did not come in time
+    ├── DataLoss             bytes are not what they were when their checksum was made
     └── Unavailable          starting or draining
 
 Every class stands for the gRPC status of the same name. Anything else that is raised is a bug, and reaches the
@@ -83,6 +85,18 @@ class ResourceExhausted(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """The server does not answer yet, or not any more."""
+    """The server does not answer yet, or not any more, or its disk fails."""
 
     default_reason = "UNAVAILABLE"
+
+
+class DeadlineExceeded(ServiceError):
+    """What was waited for did not come in time."""
+
+    default_reason = "STREAM_IDLE"
+
+
+class DataLoss(ServiceError):
+    """Bytes do not have their checksum."""
+
+    default_reason = "CHECKSUM_MISMATCH"

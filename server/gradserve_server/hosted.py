@@ -9,7 +9,7 @@ from gradserve_server.engine.device import Device
 from gradserve_server.engine.forward import forward
 from gradserve_server.engine.gradient import gradient
 from gradserve_server.engine.model import Model
-from gradserve_server.errors import Aborted, FailedPrecondition
+from gradserve_server.errors import Aborted, FailedPrecondition, ServiceError
 from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult
 
 
@@ -25,6 +25,8 @@ class HostedModel:
         operations: The RPCs that it supports.
         create_time: When it was created, in UTC.
         seed: What its initial weights were drawn from; None where they came from a file.
+        unsaved: Whether the live weights would be gone if the server stopped now.
+        failure: Why it cannot be served; None if it can.
     """
 
     name: str
@@ -34,6 +36,17 @@ class HostedModel:
     operations: tuple[str, ...]
     create_time: datetime
     seed: int | None
+    unsaved: bool = False
+    failure: ServiceError | None = None
+
+    def check_serving(self) -> None:
+        """Refuse what needs the weights.
+
+        Raises:
+            ServiceError: If the model could not be restored.
+        """
+        if self.failure is not None:
+            raise self.failure
 
     def check_read(self, if_version: int | None) -> None:
         """Refuse a read that expects another version.
@@ -58,8 +71,10 @@ class HostedModel:
 
     async def forward(self, call: ForwardCall) -> ForwardResult:
         """Compute the output on the model's device."""
+        self.check_serving()
         return await self.device.run(forward, self.model, call)
 
     async def gradient(self, call: GradientCall) -> GradientResult:
         """Compute gradients on the model's device."""
+        self.check_serving()
         return await self.device.run(gradient, self.model, call)

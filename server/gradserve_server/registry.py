@@ -5,21 +5,30 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
+from gradserve_server.answers import Answers
 from gradserve_server.architecture import Architecture
+from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
+from gradserve_server.checkpoints.manifest import AcceptedLoad
 from gradserve_server.config import Limits
 from gradserve_server.engine.building import build, load, move
-from gradserve_server.engine.device import Devices
+from gradserve_server.engine.device import Device, Devices
 from gradserve_server.engine.global_state import new_seed
+from gradserve_server.engine.intake import Arrived
+from gradserve_server.engine.model import Model
+from gradserve_server.engine.state import state_dict
 from gradserve_server.engine.warm_up import warm_up
-from gradserve_server.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
+from gradserve_server.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted, ServiceError
 from gradserve_server.hosted import HostedModel
 from gradserve_server.selection import updated_flags
+
+_T = TypeVar("_T")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 _RESERVED_SUFFIX = ".gradient"
@@ -62,28 +71,48 @@ class ModelUpdate:
 
 
 @dataclass
-class _Slot:
-    """A taken name. `hosted` is None while its model is being made."""
+class Slot:
+    """A taken name.
+
+    Attributes:
+        hosted: Its model; None while that is being made.
+        damage: Why nothing can be said of it; None unless what was kept of it is damaged.
+        last_version: The highest version that anybody was told before the server started.
+        answers: What loads with an id were told.
+        writer: Held by who changes the model.
+        upload: Held by who sends weights for it, so that there is one copy of them at a time.
+    """
 
     hosted: HostedModel | None = None
+    damage: ServiceError | None = None
+    last_version: int = 0
+    answers: Answers = field(default_factory=Answers)
     writer: asyncio.Lock = field(default_factory=asyncio.Lock)
+    upload: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def next_version(self, old: HostedModel) -> int:
+        """The version of the next weights."""
+        return max(old.version, self.last_version) + 1
 
 
 class Registry:
     """Every model of one server. Belongs to one event loop; what takes long runs on other threads.
 
-    It does not compute, and knows neither the wire nor health: it announces that something changed.
+    It does not compute, and knows neither the wire nor health: it announces that something changed. A change is kept
+    in the archive first, then seen by requests, then told to who asked for it. Who asks and then goes away does not
+    stop it in the middle.
     """
 
-    def __init__(self, devices: Devices, limits: Limits, changes: Changes) -> None:
+    def __init__(self, devices: Devices, limits: Limits, archive: Archive, changes: Changes) -> None:
         self.devices = devices
         self.limits = limits
+        self.archive = archive
         self._changes = changes
-        self._slots: dict[str, _Slot] = {}
-        self._last_versions: dict[str, int] = {}
+        self._slots: dict[str, Slot] = {}
+        self._unfinished: set[asyncio.Task[Any]] = set()
 
     def __contains__(self, name: str) -> bool:
-        """Whether a model of that name answers requests."""
+        """Whether there is a model of that name."""
         slot = self._slots.get(name)
         return slot is not None and slot.hosted is not None
 
@@ -93,11 +122,24 @@ class Registry:
         Raises:
             InvalidArgument: If no model can have that name.
             NotFound: If none has it.
+            DataLoss: If it is known that there was one, and no more.
         """
-        if (slot := self._slots.get(name)) is None or slot.hosted is None:
+        if (hosted := self.slot(name, field_path=field_path).hosted) is None:
+            raise _not_found(name, field_path)
+        return hosted
+
+    def slot(self, name: str, *, field_path: str = "name") -> Slot:
+        """The slot of a name, whose model may still be in the making.
+
+        Raises:
+            ServiceError: As `get`.
+        """
+        if (slot := self._slots.get(name)) is None:
             check_name(name, field_path)
-            raise NotFound(f"there is no model {name!r}", field=field_path, reason="MODEL_NOT_FOUND")
-        return slot.hosted
+            raise _not_found(name, field_path)
+        if slot.damage is not None:
+            raise slot.damage
+        return slot
 
     def models(self, after: str = "", count: int | None = None) -> list[HostedModel]:
         """The models whose names come after one, by name, and at most so many."""
@@ -106,23 +148,32 @@ class Registry:
         chosen = names[start:] if count is None else names[start : start + count]
         return [self.get(name) for name in chosen]
 
+    def restore(self, name: str, slot: Slot) -> None:
+        """Take a model that was kept, as the server starts."""
+        self._slots[name] = slot
+        self._changes.announce()
+
     async def create(self, new: NewModel) -> HostedModel:
-        """Build a model, warm it up, and only then let requests see it.
+        """Build a model, warm it up, keep it, and only then let requests see it.
 
         Raises:
             ServiceError: If the name is taken or anything about the model is refused; nothing is left behind.
         """
         check_name(new.name, "name")
         device = self.devices.resolve(new.device)
+        return await self.to_the_end(self._create(new, device))
+
+    async def _create(self, new: NewModel, device: Device) -> HostedModel:
         seed = new_seed() if new.seed is None else new.seed
         with self._reserved(new.name) as slot:
             model = await asyncio.to_thread(build, new.architecture, seed, new.dtype, device, self.limits)
             if new.weights is not None:
                 model = await device.run(load, model, new.weights)
             operations = await device.run(warm_up, model)
-            version = self._last_versions.get(new.name, 0) + 1
+            version = self.archive.manifest(new.name).last_version + 1
             told_seed = None if new.weights is not None else seed
-            slot.hosted = HostedModel(new.name, version, model, device, operations, datetime.now(UTC), told_seed)
+            hosted = HostedModel(new.name, version, model, device, operations, datetime.now(UTC), told_seed)
+            slot.hosted = await self.keep(hosted, new_weights=True)
         self._changes.announce()
         return slot.hosted
 
@@ -132,37 +183,100 @@ class Registry:
         Raises:
             ServiceError: If there is no such model, it is at another version, or the change is refused.
         """
-        async with self._writing(name, if_version) as (slot, old):
+        return await self.to_the_end(self._update(name, update, if_version))
+
+    async def _update(self, name: str, update: ModelUpdate, if_version: int | None) -> HostedModel:
+        async with self.writing(name, if_version) as (slot, old):
             device = old.device if update.device is None else self.devices.resolve(update.device)
             dtype = update.dtype or old.model.dtype_name
-            flags = updated_flags(update.requires_grad, old.model.requires_grad)
-            model = await asyncio.to_thread(move, old.model, device, dtype, flags)
+            flags = await asyncio.to_thread(updated_flags, update.requires_grad, old.model.requires_grad)
+            # On the thread that computes with the old one: in training it swaps buffers for copies and back.
+            model = await old.device.run(move, await self.weights_of(old, device), device, dtype, flags)
             operations = await device.run(warm_up, model)
-            version = old.version + (dtype != old.model.dtype_name)
-            slot.hosted = replace(old, model=model, device=device, version=version, operations=operations)
+            converted = dtype != old.model.dtype_name
+            version = slot.next_version(old) if converted else old.version
+            new = replace(old, model=model, device=device, version=version, operations=operations, failure=None)
+            slot.hosted = await self.keep(new, new_weights=converted)
         self._changes.announce()
         return slot.hosted
 
-    async def delete(self, name: str, if_version: int | None = None) -> HostedModel:
-        """Take a model out; requests that hold it finish. Its name remembers its last version.
+    async def delete(self, name: str, if_version: int | None = None) -> int:
+        """Take a model out, its checkpoints too; requests that hold it finish. Its name remembers its last version.
+
+        Returns:
+            The version that it had.
 
         Raises:
             ServiceError: If there is no such model or it is at another version.
         """
-        async with self._writing(name, if_version) as (_, old):
-            self._last_versions[name] = old.version
+        return await self.to_the_end(self._delete(name, if_version))
+
+    async def _delete(self, name: str, if_version: int | None) -> int:
+        if (slot := self._slots.get(name)) is not None and slot.damage is not None:
+            await asyncio.to_thread(self.archive.delete, name, 0)
+            del self._slots[name]
+            return 0
+        async with self.writing(name, if_version) as (slot, old):
+            version = max(old.version, slot.last_version)
+            await asyncio.to_thread(self.archive.delete, name, version)
             del self._slots[name]
         self._changes.announce()
-        return old
+        return old.version
+
+    async def weights_of(self, hosted: HostedModel, device: Device) -> Model:
+        """The model itself; or, of one that could not be served, what its kept weights make of it on a device."""
+        kept = self.archive.manifest(hosted.name).model
+        if hosted.failure is None or kept is None:
+            return hosted.model
+        arrived = await asyncio.to_thread(self.archive.read, hosted, kept.weights)
+        return await device.run(hosted.model.on(device.torch_device).with_weights, arrived.tensors)
+
+    async def with_weights(self, slot: Slot, old: HostedModel, arrived: Arrived) -> HostedModel:
+        """A model with new weights, not yet kept, under its next version.
+
+        Raises:
+            FailedPrecondition: If this host does not have its device.
+        """
+        device = self.devices.resolve(old.device.name)
+        model = await device.run(old.model.with_weights, arrived.tensors)
+        operations = old.operations or await device.run(warm_up, model)
+        new = replace(old, model=model, device=device, operations=operations, failure=None)
+        return replace(new, version=slot.next_version(old), unsaved=True)
+
+    async def keep(
+        self, hosted: HostedModel, *, new_weights: bool, accepted: AcceptedLoad | None = None
+    ) -> HostedModel:
+        """Keep a model as it is about to be; give it as it may then be seen."""
+        weights = await hosted.device.run(state_dict, hosted.model) if new_weights else None
+        await asyncio.to_thread(self.archive.keep, hosted, weights, accepted)
+        unsaved = not self.archive.is_durable or (hosted.unsaved and not new_weights)
+        return replace(hosted, unsaved=unsaved)
+
+    def publish(self, slot: Slot, hosted: HostedModel) -> None:
+        """Let requests see a model in the place of the one that was there."""
+        slot.hosted = hosted
+        self._changes.announce()
+
+    async def settle(self) -> None:
+        """Wait until every change under way is done."""
+        if self._unfinished:
+            await asyncio.wait(self._unfinished)
+
+    async def to_the_end(self, change: Coroutine[Any, Any, _T]) -> _T:
+        """Make a change that is not stopped by the caller's going away, as what is on disk would not know of that."""
+        task = asyncio.create_task(change)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        return await asyncio.shield(task)
 
     @contextmanager
-    def _reserved(self, name: str) -> Iterator[_Slot]:
+    def _reserved(self, name: str) -> Iterator[Slot]:
         if name in self._slots:
             raise AlreadyExists(f"there is a model {name!r} already", field="name", reason="MODEL_EXISTS")
         if len(self._slots) >= self.limits.max_models:
             message = f"the server has {len(self._slots)} models; it allows {self.limits.max_models}"
             raise ResourceExhausted(message, reason="TOO_MANY_MODELS")
-        slot = self._slots[name] = _Slot()
+        slot = self._slots[name] = Slot()
         try:
             yield slot
         finally:
@@ -170,17 +284,27 @@ class Registry:
                 del self._slots[name]
 
     @asynccontextmanager
-    async def _writing(self, name: str, if_version: int | None) -> AsyncIterator[tuple[_Slot, HostedModel]]:
+    async def writing(
+        self, name: str, if_version: int | None = None, *, field_path: str = "name"
+    ) -> AsyncIterator[tuple[Slot, HostedModel]]:
+        """Be the one who changes a model, as it is then.
+
+        Raises:
+            ServiceError: If there is no such model or it is at another version.
+        """
         while True:
-            self.get(name)
-            slot = self._slots[name]
+            slot = self.slot(name, field_path=field_path)
             async with slot.writer:
                 # While this writer waited, another may have deleted the model, and a third made one of that name.
                 if self._slots.get(name) is slot:
-                    hosted = self.get(name)
+                    hosted = self.get(name, field_path=field_path)
                     hosted.check_write(if_version)
                     yield slot, hosted
                     return
+
+
+def _not_found(name: str, field_path: str) -> NotFound:
+    return NotFound(f"there is no model {name!r}", field=field_path, reason="MODEL_NOT_FOUND")
 
 
 def check_name(name: str, field_path: str) -> None:

@@ -12,6 +12,10 @@ INPUT = "input"
 """The word in `wrt` that means the input; no glob matches it."""
 
 
+_MOST_GLOBS = 1024
+_LONGEST_GLOB = 512
+
+
 @dataclass(frozen=True)
 class Selection:
     """What to differentiate with respect to: parameter names in `named_parameters()` order, and perhaps the input."""
@@ -25,6 +29,18 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if fnmatchcase(name, pattern)]
 
 
+def check_globs(patterns: Sequence[str], field: str) -> None:
+    """Refuse globs that would take long to match.
+
+    Raises:
+        InvalidArgument: If there are more than 1024, or one is longer than 512 characters.
+    """
+    if len(patterns) > _MOST_GLOBS:
+        raise InvalidArgument(f"has {len(patterns)} globs; at most {_MOST_GLOBS} are allowed", field=field)
+    if any(len(pattern) > _LONGEST_GLOB for pattern in patterns):
+        raise InvalidArgument(f"has a glob of more than {_LONGEST_GLOB} characters", field=field)
+
+
 def select(wrt: Sequence[str], requires_grad: Mapping[str, bool]) -> Selection:
     """Resolve `wrt` against the parameters and their requires_grad flags.
 
@@ -34,11 +50,14 @@ def select(wrt: Sequence[str], requires_grad: Mapping[str, bool]) -> Selection:
         InvalidArgument: If an entry is empty, occurs twice, or matches no parameter.
         FailedPrecondition: If a frozen parameter is named in full, or nothing is left to differentiate by.
     """
+    check_globs(wrt, "wrt")
     chosen: set[str] = set()
+    seen: set[str] = set()
     for index, pattern in enumerate(wrt):
         field = f"wrt[{index}]"
-        if pattern in wrt[:index]:
+        if pattern in seen:
             raise InvalidArgument(f"{pattern!r} stands here twice", field=field)
+        seen.add(pattern)
         if pattern == INPUT:
             continue
         if not (matches := matching(pattern, requires_grad)):
@@ -62,6 +81,7 @@ def updated_flags(changes: Sequence[tuple[str, bool]], requires_grad: Mapping[st
     Raises:
         InvalidArgument: If a glob matches no parameter.
     """
+    check_globs([pattern for pattern, _ in changes], "requires_grad")
     flags = dict(requires_grad)
     for index, (pattern, flag) in enumerate(changes):
         if not (matches := matching(pattern, requires_grad)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
-from typing import NoReturn
+from dataclasses import dataclass
 
 import grpc
 from google.protobuf import any_pb2
@@ -27,6 +27,8 @@ CODES: Mapping[type[errors.ServiceError], grpc.StatusCode] = {
     errors.Aborted: grpc.StatusCode.ABORTED,
     errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.DataLoss: grpc.StatusCode.DATA_LOSS,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
 }
 """The status of each refusal."""
@@ -37,14 +39,23 @@ _LONGEST_MESSAGE = 1024
 _DO_NOT_RETRY = ("grpc-retry-pushback-ms", "-1")
 
 
-async def abort(context: grpc.aio.ServicerContext[object, object], error: Exception) -> NoReturn:
-    """End a call with the status of an error; one that is no ServiceError is logged and reaches the caller as an id."""
+@dataclass(frozen=True)
+class Failure:
+    """How a call ends that failed, in gRPC's terms; it holds on to nothing of the call."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def failure_of(error: Exception) -> Failure:
+    """The failure that an error means; one that is no ServiceError is logged and reaches the caller as an id."""
     refusal = error if isinstance(error, errors.ServiceError) else _internal(error)
     code = CODES.get(type(refusal), grpc.StatusCode.INTERNAL)
     trailing = [*(rpc_status.to_status(status_of(refusal, code)).trailing_metadata or ())]
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         trailing.append(_DO_NOT_RETRY)
-    await context.abort(code, _shortened(refusal.text), tuple(trailing))
+    return Failure(code, _shortened(refusal.text), tuple(trailing))
 
 
 def status_of(refusal: errors.ServiceError, code: grpc.StatusCode) -> status_pb2.Status:

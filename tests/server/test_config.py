@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from gradserve_server.config import Address, Config, ConfigError, Limits, ModelConfig, ServeOptions, load_config
+from gradserve_server.config import (
+    Address,
+    Config,
+    ConfigError,
+    Limits,
+    ModelConfig,
+    ServeOptions,
+    StoreConfig,
+    load_config,
+)
 from gradserve_server.config import render_config as render
 
 WriteFile = Callable[[str], Path]
@@ -300,16 +309,24 @@ class TestModels:
 
 
 class TestFlags:
+    def test_metrics_are_refused_as_long_as_there_are_none(self):
+        with pytest.raises(ConfigError, match="--metrics-listen: this version serves no metrics"):
+            load_config(ServeOptions(metrics_listen="127.0.0.1:9464"), {})
+
+    def test_a_data_dir_beside_ephemeral_is_refused(self):
+        with pytest.raises(ConfigError, match="--ephemeral: keeps nothing on disk"):
+            load_config(ServeOptions(data_dir=Path("data"), ephemeral=True), {})
+
     @pytest.mark.parametrize(
-        ("options", "complaint"),
+        ("options", "store"),
         [
-            (ServeOptions(metrics_listen="127.0.0.1:9464"), "--metrics-listen: this version serves no metrics"),
-            (ServeOptions(data_dir=Path("data")), "--data-dir: this version keeps nothing on disk"),
+            (ServeOptions(), StoreConfig(data_dir="here")),
+            (ServeOptions(data_dir=Path("there")), StoreConfig(data_dir="there")),
+            (ServeOptions(ephemeral=True), StoreConfig(data_dir="here", ephemeral=True)),
         ],
     )
-    def test_a_flag_for_what_the_server_lacks_is_refused(self, options: ServeOptions, complaint: str):
-        with pytest.raises(ConfigError, match=complaint):
-            load_config(options, {})
+    def test_a_flag_says_where_models_are_kept_if_at_all(self, options: ServeOptions, store: StoreConfig):
+        assert load_config(options, {"GRADSERVE_SERVER__STORE__DATA_DIR": "here"}).store == store
 
 
 class TestRendering:

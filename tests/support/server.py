@@ -15,6 +15,7 @@ from pathlib import Path
 _LISTENING = re.compile(r" listening on (\S+),")
 _START_SECONDS = 60
 _STOP_SECONDS = 30
+_NO_PICKLE = Path(__file__).with_name("no_pickle")
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,30 @@ class RunningServer:
         return self.process.wait(_STOP_SECONDS)
 
 
+def server_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, with what forbids a Python process to read pickles."""
+    path = [str(_NO_PICKLE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **more}
+
+
 @contextmanager
 def start_server(
-    *args: str, env: Mapping[str, str] | None = None, config: str | None = None
+    *args: str, env: Mapping[str, str] | None = None, config: str | None = None, data_dir: Path | None = None
 ) -> Iterator[RunningServer]:
-    """Start `gradserve serve` with some flags, and with a configuration file of some content if there is one."""
+    """Start `gradserve serve` with some flags, and with a configuration file of some content if there is one.
+
+    It keeps nothing on disk unless `data_dir` says where.
+    """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "output")
         command = [sys.executable, "-W", "error", "-m", "gradserve", "serve", "--listen", "127.0.0.1:0", *args]
+        command += ["--ephemeral"] if data_dir is None else ["--data-dir", str(data_dir)]
         if config is not None:
             file = Path(folder, "server.toml")
             file.write_text(config)
             command += ["--config", str(file)]
         with output.open("wb") as sink:
-            process = subprocess.Popen(command, env={**os.environ, **(env or {})}, stdout=sink, stderr=sink)
+            process = subprocess.Popen(command, env=server_environment(env or {}), stdout=sink, stderr=sink)
         try:
             yield RunningServer(_target(process, output), process, output)
         finally:

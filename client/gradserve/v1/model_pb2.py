@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gradserve.v1 import tensor_pb2 as gradserve_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gradserve/v1/model.proto\x12\x0cgradserve.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19gradserve/v1/tensor.proto\"\x9e\x01\n\rLayerArgument\x12\x14\n\nbool_value\x18\x01 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x04 \x01(\tH\x00\x12)\n\x08int_list\x18\x05 \x01(\x0b\x32\x15.gradserve.v1.IntListH\x00\x42\x07\n\x05value\"\x19\n\x07IntList\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x9b\x01\n\x05Layer\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x35\n\targuments\x18\x02 \x03(\x0b\x32\".gradserve.v1.Layer.ArgumentsEntry\x1aM\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.gradserve.v1.LayerArgument:\x02\x38\x01\"1\n\nSequential\x12#\n\x06layers\x18\x01 \x03(\x0b\x32\x13.gradserve.v1.Layer\"]\n\x03MLP\x12\x13\n\x0bin_features\x18\x01 \x01(\x03\x12\x17\n\x0fhidden_features\x18\x02 \x03(\x03\x12\x14\n\x0cout_features\x18\x03 \x01(\x03\x12\x12\n\nactivation\x18\x04 \x01(\t\"h\n\x0c\x41rchitecture\x12.\n\nsequential\x18\x01 \x01(\x0b\x32\x18.gradserve.v1.SequentialH\x00\x12 \n\x03mlp\x18\x02 \x01(\x0b\x32\x11.gradserve.v1.MLPH\x00\x42\x06\n\x04kind\"f\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12%\n\x05\x64type\x18\x03 \x01(\x0e\x32\x16.gradserve.v1.DataType\x12\x15\n\rrequires_grad\x18\x04 \x01(\x08\"\xb2\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x0c\x61rchitecture\x18\x02 \x01(\x0b\x32\x1a.gradserve.v1.Architecture\x12%\n\x05\x64type\x18\x03 \x01(\x0e\x32\x16.gradserve.v1.DataType\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x18\n\x10total_parameters\x18\x06 \x01(\x03\x12\x1c\n\x14trainable_parameters\x18\x07 \x01(\x03\x12\x31\n\x10named_parameters\x18\x08 \x03(\x0b\x32\x17.gradserve.v1.Parameter\x12\x0c\n\x04text\x18\t \x01(\t\x12\x1c\n\x14supported_operations\x18\n \x03(\t\x12\'\n\x05state\x18\x0b \x01(\x0e\x32\x18.gradserve.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04seed\x18\x0e \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_seed\"\xa7\x01\n\x12\x43reateModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x0c\x61rchitecture\x18\x02 \x01(\x0b\x32\x1a.gradserve.v1.Architecture\x12%\n\x05\x64type\x18\x03 \x01(\x0e\x32\x16.gradserve.v1.DataType\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_seed\"9\n\x13\x43reateModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.gradserve.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.gradserve.v1.Model\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.gradserve.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x0cRequiresGrad\x12\x12\n\nparameters\x18\x01 \x01(\t\x12\x15\n\rrequires_grad\x18\x02 \x01(\x08\"\xe5\x01\n\x12UpdateModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12%\n\x05\x64type\x18\x04 \x01(\x0e\x32\x16.gradserve.v1.DataType\x12\x31\n\rrequires_grad\x18\x05 \x03(\x0b\x32\x1a.gradserve.v1.RequiresGrad\x12\x17\n\nif_version\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_if_version\"9\n\x13UpdateModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.gradserve.v1.Model\"J\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\nif_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_if_version\"&\n\x13\x44\x65leteModelResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x16\n\x14GetServerInfoRequest\"A\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\"\x8b\x01\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x10\n\x08max_rows\x18\x02 \x01(\x03\x12\x14\n\x0cmax_elements\x18\x03 \x01(\x03\x12\x16\n\x0emax_parameters\x18\x04 \x01(\x03\x12\x12\n\nmax_layers\x18\x05 \x01(\x03\x12\x12\n\nmax_models\x18\x06 \x01(\x03\"\xdf\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rtorch_version\x18\x02 \x01(\t\x12%\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x14.gradserve.v1.Device\x12\x13\n\x0bnum_threads\x18\x04 \x01(\x05\x12$\n\x06limits\x18\x05 \x01(\x0b\x32\x14.gradserve.v1.Limits\x12\x17\n\x0fmetrics_address\x18\x06 \x01(\t\x12\x13\n\x0blayer_types\x18\x07 \x03(\t\x12\x0e\n\x06losses\x18\x08 \x03(\t*_\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_SERVING\x10\x01\x12\x1b\n\x17MODEL_STATE_NOT_SERVING\x10\x02\x32\x80\x04\n\x0cModelService\x12R\n\x0b\x43reateModel\x12 .gradserve.v1.CreateModelRequest\x1a!.gradserve.v1.CreateModelResponse\x12I\n\x08GetModel\x12\x1d.gradserve.v1.GetModelRequest\x1a\x1e.gradserve.v1.GetModelResponse\x12O\n\nListModels\x12\x1f.gradserve.v1.ListModelsRequest\x1a .gradserve.v1.ListModelsResponse\x12R\n\x0bUpdateModel\x12 .gradserve.v1.UpdateModelRequest\x1a!.gradserve.v1.UpdateModelResponse\x12R\n\x0b\x44\x65leteModel\x12 .gradserve.v1.DeleteModelRequest\x1a!.gradserve.v1.DeleteModelResponse\x12X\n\rGetServerInfo\x12\".gradserve.v1.GetServerInfoRequest\x1a#.gradserve.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gradserve/v1/model.proto\x12\x0cgradserve.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19gradserve/v1/tensor.proto\"\x9e\x01\n\rLayerArgument\x12\x14\n\nbool_value\x18\x01 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x04 \x01(\tH\x00\x12)\n\x08int_list\x18\x05 \x01(\x0b\x32\x15.gradserve.v1.IntListH\x00\x42\x07\n\x05value\"\x19\n\x07IntList\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x9b\x01\n\x05Layer\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x35\n\targuments\x18\x02 \x03(\x0b\x32\".gradserve.v1.Layer.ArgumentsEntry\x1aM\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.gradserve.v1.LayerArgument:\x02\x38\x01\"1\n\nSequential\x12#\n\x06layers\x18\x01 \x03(\x0b\x32\x13.gradserve.v1.Layer\"]\n\x03MLP\x12\x13\n\x0bin_features\x18\x01 \x01(\x03\x12\x17\n\x0fhidden_features\x18\x02 \x03(\x03\x12\x14\n\x0cout_features\x18\x03 \x01(\x03\x12\x12\n\nactivation\x18\x04 \x01(\t\"h\n\x0c\x41rchitecture\x12.\n\nsequential\x18\x01 \x01(\x0b\x32\x18.gradserve.v1.SequentialH\x00\x12 \n\x03mlp\x18\x02 \x01(\x0b\x32\x11.gradserve.v1.MLPH\x00\x42\x06\n\x04kind\"f\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12%\n\x05\x64type\x18\x03 \x01(\x0e\x32\x16.gradserve.v1.DataType\x12\x15\n\rrequires_grad\x18\x04 \x01(\x08\"\xc3\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x0c\x61rchitecture\x18\x02 \x01(\x0b\x32\x1a.gradserve.v1.Architecture\x12%\n\x05\x64type\x18\x03 \x01(\x0e\x32\x16.gradserve.v1.DataType\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x18\n\x10total_parameters\x18\x06 \x01(\x03\x12\x1c\n\x14trainable_parameters\x18\x07 \x01(\x03\x12\x31\n\x10named_parameters\x18\x08 \x03(\x0b\x32\x17.gradserve.v1.Parameter\x12\x0c\n\x04text\x18\t \x01(\t\x12\x1c\n\x14supported_operations\x18\n \x03(\t\x12\'\n\x05state\x18\x0b \x01(\x0e\x32\x18.gradserve.v1.ModelState\x12\x14\n\x0cstate_reason\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04seed\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07unsaved\x18\x0f \x01(\x08\x42\x07\n\x05_seed\"\xa7\x01\n\x12\x43reateModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x0c\x61rchitecture\x18\x02 \x01(\x0b\x32\x1a.gradserve.v1.Architecture\x12%\n\x05\x64type\x18\x03 \x01(\x0e\x32\x16.gradserve.v1.DataType\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_seed\"9\n\x13\x43reateModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.gradserve.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.gradserve.v1.Model\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.gradserve.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x0cRequiresGrad\x12\x12\n\nparameters\x18\x01 \x01(\t\x12\x15\n\rrequires_grad\x18\x02 \x01(\x08\"\xe5\x01\n\x12UpdateModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12%\n\x05\x64type\x18\x04 \x01(\x0e\x32\x16.gradserve.v1.DataType\x12\x31\n\rrequires_grad\x18\x05 \x03(\x0b\x32\x1a.gradserve.v1.RequiresGrad\x12\x17\n\nif_version\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_if_version\"9\n\x13UpdateModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.gradserve.v1.Model\"J\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\nif_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_if_version\"&\n\x13\x44\x65leteModelResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x16\n\x14GetServerInfoRequest\"A\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\"\x8b\x01\n\x06Limits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x10\n\x08max_rows\x18\x02 \x01(\x03\x12\x14\n\x0cmax_elements\x18\x03 \x01(\x03\x12\x16\n\x0emax_parameters\x18\x04 \x01(\x03\x12\x12\n\nmax_layers\x18\x05 \x01(\x03\x12\x12\n\nmax_models\x18\x06 \x01(\x03\"\xdf\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rtorch_version\x18\x02 \x01(\t\x12%\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x14.gradserve.v1.Device\x12\x13\n\x0bnum_threads\x18\x04 \x01(\x05\x12$\n\x06limits\x18\x05 \x01(\x0b\x32\x14.gradserve.v1.Limits\x12\x17\n\x0fmetrics_address\x18\x06 \x01(\t\x12\x13\n\x0blayer_types\x18\x07 \x03(\t\x12\x0e\n\x06losses\x18\x08 \x03(\t*_\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_SERVING\x10\x01\x12\x1b\n\x17MODEL_STATE_NOT_SERVING\x10\x02\x32\x80\x04\n\x0cModelService\x12R\n\x0b\x43reateModel\x12 .gradserve.v1.CreateModelRequest\x1a!.gradserve.v1.CreateModelResponse\x12I\n\x08GetModel\x12\x1d.gradserve.v1.GetModelRequest\x1a\x1e.gradserve.v1.GetModelResponse\x12O\n\nListModels\x12\x1f.gradserve.v1.ListModelsRequest\x1a .gradserve.v1.ListModelsResponse\x12R\n\x0bUpdateModel\x12 .gradserve.v1.UpdateModelRequest\x1a!.gradserve.v1.UpdateModelResponse\x12R\n\x0b\x44\x65leteModel\x12 .gradserve.v1.DeleteModelRequest\x1a!.gradserve.v1.DeleteModelResponse\x12X\n\rGetServerInfo\x12\".gradserve.v1.GetServerInfoRequest\x1a#.gradserve.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,8 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LAYER_ARGUMENTSENTRY']._loaded_options = None
   _globals['_LAYER_ARGUMENTSENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSTATE']._serialized_start=2662
-  _globals['_MODELSTATE']._serialized_end=2757
+  _globals['_MODELSTATE']._serialized_start=2679
+  _globals['_MODELSTATE']._serialized_end=2774
   _globals['_LAYERARGUMENT']._serialized_start=137
   _globals['_LAYERARGUMENT']._serialized_end=295
   _globals['_INTLIST']._serialized_start=297
@@ -55,37 +55,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARAMETER']._serialized_start=734
   _globals['_PARAMETER']._serialized_end=836
   _globals['_MODEL']._serialized_start=839
-  _globals['_MODEL']._serialized_end=1273
-  _globals['_CREATEMODELREQUEST']._serialized_start=1276
-  _globals['_CREATEMODELREQUEST']._serialized_end=1443
-  _globals['_CREATEMODELRESPONSE']._serialized_start=1445
-  _globals['_CREATEMODELRESPONSE']._serialized_end=1502
-  _globals['_GETMODELREQUEST']._serialized_start=1504
-  _globals['_GETMODELREQUEST']._serialized_end=1535
-  _globals['_GETMODELRESPONSE']._serialized_start=1537
-  _globals['_GETMODELRESPONSE']._serialized_end=1591
-  _globals['_LISTMODELSREQUEST']._serialized_start=1593
-  _globals['_LISTMODELSREQUEST']._serialized_end=1651
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1653
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1735
-  _globals['_REQUIRESGRAD']._serialized_start=1737
-  _globals['_REQUIRESGRAD']._serialized_end=1794
-  _globals['_UPDATEMODELREQUEST']._serialized_start=1797
-  _globals['_UPDATEMODELREQUEST']._serialized_end=2026
-  _globals['_UPDATEMODELRESPONSE']._serialized_start=2028
-  _globals['_UPDATEMODELRESPONSE']._serialized_end=2085
-  _globals['_DELETEMODELREQUEST']._serialized_start=2087
-  _globals['_DELETEMODELREQUEST']._serialized_end=2161
-  _globals['_DELETEMODELRESPONSE']._serialized_start=2163
-  _globals['_DELETEMODELRESPONSE']._serialized_end=2201
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=2203
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=2225
-  _globals['_DEVICE']._serialized_start=2227
-  _globals['_DEVICE']._serialized_end=2292
-  _globals['_LIMITS']._serialized_start=2295
-  _globals['_LIMITS']._serialized_end=2434
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=2437
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=2660
-  _globals['_MODELSERVICE']._serialized_start=2760
-  _globals['_MODELSERVICE']._serialized_end=3272
+  _globals['_MODEL']._serialized_end=1290
+  _globals['_CREATEMODELREQUEST']._serialized_start=1293
+  _globals['_CREATEMODELREQUEST']._serialized_end=1460
+  _globals['_CREATEMODELRESPONSE']._serialized_start=1462
+  _globals['_CREATEMODELRESPONSE']._serialized_end=1519
+  _globals['_GETMODELREQUEST']._serialized_start=1521
+  _globals['_GETMODELREQUEST']._serialized_end=1552
+  _globals['_GETMODELRESPONSE']._serialized_start=1554
+  _globals['_GETMODELRESPONSE']._serialized_end=1608
+  _globals['_LISTMODELSREQUEST']._serialized_start=1610
+  _globals['_LISTMODELSREQUEST']._serialized_end=1668
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1670
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1752
+  _globals['_REQUIRESGRAD']._serialized_start=1754
+  _globals['_REQUIRESGRAD']._serialized_end=1811
+  _globals['_UPDATEMODELREQUEST']._serialized_start=1814
+  _globals['_UPDATEMODELREQUEST']._serialized_end=2043
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=2045
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=2102
+  _globals['_DELETEMODELREQUEST']._serialized_start=2104
+  _globals['_DELETEMODELREQUEST']._serialized_end=2178
+  _globals['_DELETEMODELRESPONSE']._serialized_start=2180
+  _globals['_DELETEMODELRESPONSE']._serialized_end=2218
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=2220
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=2242
+  _globals['_DEVICE']._serialized_start=2244
+  _globals['_DEVICE']._serialized_end=2309
+  _globals['_LIMITS']._serialized_start=2312
+  _globals['_LIMITS']._serialized_end=2451
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=2454
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=2677
+  _globals['_MODELSERVICE']._serialized_start=2777
+  _globals['_MODELSERVICE']._serialized_end=3289
 # @@protoc_insertion_point(module_scope)

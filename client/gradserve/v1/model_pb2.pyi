@@ -311,6 +311,7 @@ class Model(_message.Message):
     STATE_REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    UNSAVED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name: `[a-z0-9][a-z0-9._-]{0,127}`; the suffix ".gradient" is reserved."""
     dtype: _tensor_pb2.DataType.ValueType
@@ -331,6 +332,10 @@ class Model(_message.Message):
     """Why it does not; empty while it does."""
     seed: _builtins.int
     """The seed that the initial weights were drawn from; absent where they came from a file."""
+    unsaved: _builtins.bool
+    """Whether the live weights would be gone if the server stopped now: they were loaded with `durable` false, or the
+    server keeps nothing on disk.
+    """
     @_builtins.property
     def architecture(self) -> Global___Architecture:
         """The layers, with every argument that was given or implied."""
@@ -364,10 +369,11 @@ class Model(_message.Message):
         state_reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         seed: _builtins.int | None = ...,
+        unsaved: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "architecture", b"architecture", "create_time", b"create_time", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "architecture", b"architecture", "create_time", b"create_time", "device", b"device", "dtype", b"dtype", "name", b"name", "named_parameters", b"named_parameters", "seed", b"seed", "state", b"state", "state_reason", b"state_reason", "supported_operations", b"supported_operations", "text", b"text", "total_parameters", b"total_parameters", "trainable_parameters", b"trainable_parameters", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "architecture", b"architecture", "create_time", b"create_time", "device", b"device", "dtype", b"dtype", "name", b"name", "named_parameters", b"named_parameters", "seed", b"seed", "state", b"state", "state_reason", b"state_reason", "supported_operations", b"supported_operations", "text", b"text", "total_parameters", b"total_parameters", "trainable_parameters", b"trainable_parameters", "unsaved", b"unsaved", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015

@@ -8,7 +8,7 @@ from gradserve_server.config.address import Address
 from gradserve_server.config.loading import ConfigError, load_config
 from gradserve_server.config.options import ServeOptions
 from gradserve_server.config.rendering import render_config
-from gradserve_server.config.schema import ComputeConfig, Config, Limits, ModelConfig, ServerConfig
+from gradserve_server.config.schema import ComputeConfig, Config, Limits, ModelConfig, ServerConfig, StoreConfig
 
 __all__ = [
     "Address",
@@ -19,6 +19,7 @@ __all__ = [
     "ModelConfig",
     "ServeOptions",
     "ServerConfig",
+    "StoreConfig",
     "load_config",
     "render_config",
 ]

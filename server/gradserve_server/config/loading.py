@@ -82,6 +82,8 @@ def _from_file(path: Path | None) -> Iterator[_Setting]:
         raise ConfigError(f"{path}: is not UTF-8 text") from None
     except ValueError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply") from None
     yield from _leaves(tables, (), str(path))
 
 
@@ -114,8 +116,13 @@ def _from_set(options: ServeOptions) -> Iterator[_Setting]:
 def _from_flags(options: ServeOptions) -> Iterator[_Setting]:
     if options.metrics_listen is not None:
         raise ConfigError("--metrics-listen: this version serves no metrics")
+    if options.data_dir is not None and options.ephemeral:
+        raise ConfigError("--ephemeral: keeps nothing on disk, so it does not go with --data-dir")
     if options.data_dir is not None:
-        raise ConfigError("--data-dir: this version keeps nothing on disk")
+        yield _Setting(("store", "data_dir"), str(options.data_dir), "--data-dir")
+        yield _Setting(("store", "ephemeral"), value=False, origin="--data-dir")
+    if options.ephemeral:
+        yield _Setting(("store", "ephemeral"), value=True, origin="--ephemeral")
     if options.listen is not None:
         yield _Setting(("server", "listen"), options.listen, "--listen")
     if options.examples:
@@ -126,7 +133,7 @@ def _keys(text: str) -> tuple[str, ...]:
     """A dotted key as in TOML, where models."my.model".device has three parts; nothing if it is not one."""
     try:
         settings = list(_leaves(tomllib.loads(f"{text.strip()} = 0"), (), ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     return settings[0].path if len(settings) == 1 else ()
 
@@ -136,6 +143,6 @@ def _value(text: str) -> object:
     text = text.strip()
     try:
         tables = tomllib.loads(f"value = {text.lower() if text.lower() in {'true', 'false'} else text}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return tables["value"] if len(tables) == 1 else text

@@ -12,8 +12,8 @@ class ServeOptions:
         config: A TOML file.
         listen: As `server.listen`.
         metrics_listen: Where to serve metrics; refused as long as the server has none.
-        data_dir: Where to keep models; refused as long as the server keeps nothing on disk.
-        ephemeral: Whether to keep nothing on disk.
+        data_dir: As `store.data_dir`.
+        ephemeral: As `store.ephemeral`; refused beside data_dir.
         examples: As `server.examples`.
         settings: Any setting as "section.key=value", its value written as in TOML; quotes around text may be left out.
         check_config: Whether to check the configuration and stop.

@@ -67,6 +67,21 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class StoreConfig:
+    """What the server keeps on disk.
+
+    Attributes:
+        data_dir: The folder of models and checkpoints; made if it is not there, used by one server at a time.
+        ephemeral: Whether to keep nothing on disk instead.
+        automatic_checkpoints: How many of the checkpoints that loads make by themselves are kept for each model.
+    """
+
+    data_dir: Annotated[str, Field(min_length=1)] = "gradserve-data"
+    ephemeral: StrictBool = False
+    automatic_checkpoints: Annotated[int, Field(strict=True, ge=0, le=1000)] = 5
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
 class ComputeConfig:
     """How models compute.
 
@@ -91,7 +106,7 @@ class Limits:
     """
 
     # gRPC holds a message's size in a signed 32-bit integer.
-    max_message_bytes: Annotated[Count, Field(ge=1024, le=2**31 - 1)] = 64 * 1024**2
+    max_message_bytes: Annotated[Count, Field(ge=65_536, le=2**31 - 1)] = 64 * 1024**2
     max_rows: Count = 1_048_576
     max_elements: Count = 2**27
     max_parameters: Count = 2**28
@@ -140,12 +155,14 @@ class Config:
 
     Attributes:
         server: How the server is reached and how it ends.
+        store: What the server keeps on disk.
         compute: How models compute.
         limits: What the server refuses to exceed.
         models: The models to create at start, by name.
     """
 
     server: ServerConfig = ServerConfig()
+    store: StoreConfig = StoreConfig()
     compute: ComputeConfig = ComputeConfig()
     limits: Limits = Limits()
     models: Mapping[ModelName, ModelConfig] = Field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import safetensors.torch
@@ -40,3 +41,19 @@ def move(model: Model, device: Device, dtype: str, requires_grad: Mapping[str, b
     torch_dtype, torch_device = DTYPES[dtype], device.torch_device
     with torch_refusals("UpdateModel", torch_dtype, torch_device):
         return model.moved(torch_device, torch_dtype, requires_grad)
+
+
+def hollow(
+    architecture: Architecture, dtype: str, device: Device, requires_grad: Mapping[str, bool], limits: Limits
+) -> Model:
+    """A model without weights: its shapes, dtypes and flags, on torch's meta device.
+
+    Raises:
+        ServiceError: If the architecture is refused.
+    """
+    blueprint = check(architecture, limits)
+    module = copy.deepcopy(blueprint.skeleton).to(DTYPES[dtype])
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(requires_grad.get(name, True))
+    shapes = Shapes(blueprint.skeleton, limits)
+    return Model(blueprint, module, device.torch_device, DTYPES[dtype], shapes, limits)

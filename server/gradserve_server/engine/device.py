@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -88,10 +88,24 @@ class Devices:
             raise FailedPrecondition(message, field="device", reason="DEVICE_ABSENT")
         return device
 
-    def close(self) -> None:
-        """Let what is being computed finish and end the threads."""
+    def absent(self, name: str) -> Device:
+        """A stand-in for a device that a kept model is on and this host does not have; nothing is computed there."""
+        return Device(name, "not on this host", 0, self.resolve("cpu").executor)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Take no more work, and wait for what is being computed.
+
+        Args:
+            timeout: For how many seconds; None for as long as it takes.
+
+        Returns:
+            Whether all of it has ended.
+        """
+        last = [device.executor.submit(int) for device in self._devices.values()]
+        ended = not wait(last, timeout).not_done
         for device in self._devices.values():
-            device.executor.shutdown(cancel_futures=True)
+            device.executor.shutdown(wait=ended, cancel_futures=True)
+        return ended
 
 
 def _executor(name: str, threads: int) -> ThreadPoolExecutor:

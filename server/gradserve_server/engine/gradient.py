@@ -65,10 +65,13 @@ def _check_rows(model: Model, call: GradientCall) -> None:
 def _check_reply(model: Model, call: GradientCall, selection: Selection, objective: Objective) -> None:
     repeats = call.input.shape[0] if call.per_sample else 1
     parameters = sum(model.parameters[name].numel() for name in selection.parameters) * repeats
-    output = math.prod(objective.output_shape)
-    elements = parameters + output * (1 + call.return_output)
+    elements = parameters + objective.loss_elements(repeats)
+    if call.return_output:
+        elements += math.prod(objective.output_shape)
     if selection.input:
         elements += call.input.size * math.ceil(call.input.itemsize / model.dtype.itemsize)
-    fewer_rows = ("input.shape", "send fewer rows at a time")
-    fewer_parameters = ("wrt", "name fewer parameters in wrt, or send fewer rows at a time")
-    model.check_reply(elements, *(fewer_parameters if parameters else fewer_rows))
+    field, advice = "input.shape", "send fewer rows at a time"
+    if parameters:
+        field, advice = "wrt", f"name fewer parameters in wrt, or {advice}"
+    # Loss, output and the input's gradient beside those of the parameters.
+    model.check_reply(elements, field, advice, tensors=len(selection.parameters) + 3)

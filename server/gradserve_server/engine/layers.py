@@ -16,6 +16,8 @@ from gradserve_server.errors import InvalidArgument
 Check: TypeAlias = Callable[[LayerArgument], str]
 """Says what an argument must be, or nothing if it is."""
 
+_TOO_LARGE = 2**1023
+
 
 def _boolean(value: LayerArgument) -> str:
     return "" if isinstance(value, bool) else "must be a bool"
@@ -24,7 +26,8 @@ def _boolean(value: LayerArgument) -> str:
 def _number(value: LayerArgument) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "must be a number"
-    return "" if math.isfinite(value) else "must be finite"
+    # An integer may be too large even to ask whether it is finite.
+    return "" if abs(value) < _TOO_LARGE and math.isfinite(value) else "must be finite"
 
 
 def _size(value: LayerArgument) -> str:

@@ -78,8 +78,9 @@ def check(architecture: Architecture, limits: Limits) -> Blueprint:
     complete = replace(architecture, layers=layers)
     with torch.device("meta"):
         skeleton = MLP(_sequential(complete))
-    if (total := sum(parameter.numel() for parameter in skeleton.parameters())) > limits.max_parameters:
-        raise _too_large(f"the model has {total} parameters", architecture.field, limits)
+    total = sum(tensor.numel() for tensor in (*skeleton.parameters(), *skeleton.buffers()))
+    if total > limits.max_parameters:
+        raise _too_large(f"the model has {total} elements of parameters and buffers", architecture.field, limits)
     return Blueprint(complete, skeleton)
 
 
@@ -112,8 +113,8 @@ def _construct_without_memory(layer: Layer, path: str) -> None:
     try:
         with torch.device("meta"):
             _module(layer)
-    except (TypeError, ValueError, RuntimeError) as refusal:
-        message = str(refusal).splitlines()[0]
+    except (AssertionError, TypeError, ValueError, RuntimeError) as refusal:
+        message = next(iter(str(refusal).splitlines()), "it does not say why")
         raise InvalidArgument(f"torch refuses this {layer.type}: {message}", field=path) from refusal
 
 

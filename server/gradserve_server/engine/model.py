@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -21,8 +21,8 @@ from gradserve_server.engine.tensors import aligned, dtype_name, to_torch
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
 from gradserve_server.operations import ForwardCall, is_floating
 
-_REPLY_OVERHEAD = 4096
-"""Bytes of a reply beside its tensors' data, generously."""
+_TENSOR_OVERHEAD = 256
+"""Bytes of a reply for each tensor beside its data: name, shape and dtype, generously."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,19 @@ class Model:
             raise InvalidArgument(message, field="input.dtype")
         return self.shapes.output_shape(call.input.shape, training=call.training)
 
-    def check_reply(self, elements: int, field: str, advice: str) -> None:
+    def check_reply(self, elements: int, field: str, advice: str, *, tensors: int = 1) -> None:
         """Refuse a reply of so many elements before anything is computed for it.
 
         Args:
             elements: Of all its tensors, in the model's dtype.
+            tensors: How many there are.
             field: The field of the request that makes it large.
             advice: What to do about it.
 
         Raises:
             ResourceExhausted: If it would be larger than a message may be.
         """
-        size = elements * self.dtype.itemsize + _REPLY_OVERHEAD
+        size = elements * self.dtype.itemsize + tensors * _TENSOR_OVERHEAD
         if size > self.limits.max_message_bytes:
             message = f"the reply would have {size} bytes; this server allows {self.limits.max_message_bytes}: {advice}"
             raise ResourceExhausted(message, field=field, reason="REPLY_TOO_LARGE")
@@ -131,9 +132,22 @@ class Model:
 
     def moved(self, device: torch.device, dtype: torch.dtype, requires_grad: Mapping[str, bool]) -> Model:
         """This model elsewhere, in another dtype or with other flags; memory is shared where nothing changes."""
+        state = {name: _converted(value, device, dtype) for name, value in self.module.state_dict().items()}
+        return self._holding(state, device, dtype, requires_grad)
+
+    def on(self, device: torch.device) -> Model:
+        """This model as one of a device, its weights left where they are: for one that has none yet."""
+        return replace(self, device=device)
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Model:
+        """This model with some of its weights replaced; they are moved to its device, and the others are shared."""
+        moved = {name: value.to(self.device) for name, value in weights.items()}
+        return self._holding({**self.module.state_dict(), **moved}, self.device, self.dtype, self.requires_grad)
+
+    def _holding(
+        self, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, requires_grad: Mapping[str, bool]
+    ) -> Model:
         module = copy.deepcopy(self.blueprint.skeleton)
-        values = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        state = {name: _converted(value.detach(), device, dtype) for name, value in values.items()}
         module.load_state_dict(state, assign=True)
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(requires_grad[name])

@@ -50,6 +50,14 @@ class Objective:
         value = self.value(output)
         return value, torch.autograd.grad(value, leaves, self.vector, retain_graph=retain_graph)
 
+    def loss_elements(self, rows: int) -> int:
+        """The elements of the loss in a reply for so many rows, each by itself; 1 row for a batch taken as one."""
+        if self.criterion is None:
+            return 0
+        if self.vector is None:
+            return rows
+        return math.prod(self.criterion.kind.unreduced_shape(self.output_shape))
+
     def per_row(self) -> dict[str, Tensor]:
         """The tensors with one entry for each row: the vector under "vector", the others as the criterion has them."""
         per_row = {} if self.criterion is None else self.criterion.per_row(self.output_shape[0], len(self.output_shape))

@@ -16,11 +16,16 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.objective import Objective
+from gradserve_server.errors import ResourceExhausted
 from gradserve_server.operations import GradientCall
 from gradserve_server.selection import INPUT, Selection
 
 Answer: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
 """The values [N] (or unreduced, where a vector weights them), the output, and the gradients [N, *shape]."""
+
+# A loop holds the device for as long as it runs; over one graph each row costs as much as the whole batch.
+_MOST_LOOPED_ROWS = 16_384
+_MOST_ROWS_OF_ONE_GRAPH = 1_024
 
 
 def gradients(model: Model, call: GradientCall, selection: Selection, objective: Objective) -> Answer:
@@ -28,12 +33,13 @@ def gradients(model: Model, call: GradientCall, selection: Selection, objective:
     if not call.input.shape[0]:
         return _no_rows(model, call, selection, objective)
     if model.is_random(call):
+        _check_loop(call, _MOST_ROWS_OF_ONE_GRAPH, "where random layers draw one mask for the batch")
         return _from_one_graph(model, call, selection, objective)
     if call.deterministic:
         return _row_by_row(model, call, selection, objective)
     try:
         answer = _vectorised(model, call, selection, objective)
-    except RuntimeError:
+    except (RuntimeError, ZeroDivisionError):
         # RReLU has no batching rule and gaussian_nll_loss looks at its values; what torch refuses for another
         # reason, the loop will meet again.
         return _row_by_row(model, call, selection, objective)
@@ -41,7 +47,14 @@ def gradients(model: Model, call: GradientCall, selection: Selection, objective:
     return answer if _is_finite(answer) else _row_by_row(model, call, selection, objective)
 
 
+def _check_loop(call: GradientCall, most: int, where: str) -> None:
+    if (rows := call.input.shape[0]) > most:
+        message = f"per_sample takes at most {most} rows {where}, got {rows}: send fewer at a time"
+        raise ResourceExhausted(message, field="input.shape", reason="TOO_MANY_ROWS")
+
+
 def _row_by_row(model: Model, call: GradientCall, selection: Selection, objective: Objective) -> Answer:
+    _check_loop(call, _MOST_LOOPED_ROWS, "where it must go row by row")
     parameters = [model.parameters[name] for name in selection.parameters]
     batch = model.leaf(call)
 
@@ -65,7 +78,8 @@ def _from_one_graph(model: Model, call: GradientCall, selection: Selection, obje
         output = outputs[index : index + 1]
         value, found = objective.row(index).gradients(output, leaves, retain_graph=True)
         if selection.input:
-            found = (*found[:-1], found[-1][index : index + 1])
+            # A clone, as a view would keep the gradients of the whole batch.
+            found = (*found[:-1], found[-1][index : index + 1].clone())
         return value.detach(), output.detach(), found
 
     return _stacked(row, call.input.shape[0], selection, objective)

@@ -13,6 +13,7 @@ from gradserve_server.errors import InvalidArgument, ResourceExhausted
 
 Shape = tuple[int, ...]
 _REMEMBERED = 4096
+_LAYERS_TOGETHER = 4
 
 
 class Shapes:
@@ -36,6 +37,7 @@ class Shapes:
             message = f"the input has {rows} rows; this server allows {self._limits.max_rows}: send fewer at a time"
             raise ResourceExhausted(message, field="input.shape", reason="TOO_MANY_ROWS")
         value = torch.empty(shape, device="meta")
+        kept = 0
         for index, layer in enumerate(self._skeletons[training].layers):
             try:
                 with torch.no_grad():
@@ -45,6 +47,10 @@ class Shapes:
                 message = f"{where}: {str(refusal).splitlines()[0]}"
                 raise InvalidArgument(message, field="input.shape", reason="SHAPE_MISMATCH") from refusal
             self._check_size(value.shape, f"the output of layers.{index}")
+            # A backward pass needs what each layer has put out.
+            if (kept := kept + value.numel()) > _LAYERS_TOGETHER * self._limits.max_elements:
+                message = f"the outputs of all layers would have more than {_LAYERS_TOGETHER} times the elements that "
+                raise ResourceExhausted(message + "one may have", field="input.shape", reason="TOO_MANY_ELEMENTS")
         return tuple(value.shape)
 
     def _check_size(self, shape: Shape, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -13,12 +14,14 @@ from gradserve_server.engine.gradient import gradient
 from gradserve_server.engine.mlp import Blueprint
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
-from gradserve_server.errors import InvalidArgument, ResourceExhausted, Unimplemented
+from gradserve_server.errors import InvalidArgument, ResourceExhausted, ServiceError, Unimplemented
 from gradserve_server.operations import ForwardCall, GradientCall
 from gradserve_server.selection import INPUT
 
 # Two, as normalisation over a batch refuses a single row in training.
 _ROWS = 2
+
+_LARGEST_MESSAGE = 2**31 - 1
 
 _WIDTHS = ("in_features", "normalized_shape", "out_features")
 _CHANNELS = ("num_features", "num_channels", "num_parameters")
@@ -36,6 +39,8 @@ def warm_up(model: Model) -> tuple[str, ...]:
         InvalidArgument: If the layers do not fit each other, whatever the input.
         Unimplemented: If torch has no kernel for the model's Forward.
     """
+    # What a reply may hold is for requests; two rows of a very wide model may be more.
+    model = replace(model, limits=replace(model.limits, max_message_bytes=_LARGEST_MESSAGE))
     shape = _accepted_shape(model)
     example = np.ones(shape, np.float32)
     output = forward(model, ForwardCall(example)).output
@@ -47,17 +52,18 @@ def warm_up(model: Model) -> tuple[str, ...]:
 
 
 def _accepted_shape(model: Model) -> Shape:
-    refusals = []
+    first: ServiceError | None = None
     for shape in islice(_candidates(model.blueprint), _TRIES):
         try:
             model.shapes.output_shape(shape, training=False)
         except (InvalidArgument, ResourceExhausted) as refusal:
-            refusals.append(refusal)
+            # Not the refusal itself: its traceback holds the model.
+            first = first or type(refusal)(refusal.message, field=refusal.field, reason=refusal.reason)
         else:
             return shape
-    if isinstance(refusals[0], ResourceExhausted):
-        raise refusals[0]
-    message = f"the layers do not fit each other: {refusals[0].message}"
+    if first is None or isinstance(first, ResourceExhausted):
+        raise first or InvalidArgument("no input was found that it takes")
+    message = f"the layers do not fit each other: {first.message}"
     raise InvalidArgument(message, field=model.blueprint.architecture.field, reason="SHAPE_MISMATCH")
 
 

@@ -46,7 +46,9 @@ def _describe(hosted: HostedModel) -> model_pb2.Model:
         ],
         text=str(hosted.model.module),
         supported_operations=hosted.operations,
-        state=model_pb2.MODEL_STATE_SERVING,
+        state=model_pb2.MODEL_STATE_NOT_SERVING if hosted.failure else model_pb2.MODEL_STATE_SERVING,
+        state_reason=hosted.failure.text if hosted.failure else "",
+        unsaved=hosted.unsaved,
         create_time=create_time,
         seed=hosted.seed,
     )

@@ -12,6 +12,8 @@ from gradserve_server.registry import Registry
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.tensors import read_required_tensor, read_tensor
 
+_MOST_ARGUMENTS = 16
+
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     """Reads requests, has the model compute, writes replies."""
@@ -77,6 +79,8 @@ def _loss_call(loss: inference_pb2.Loss) -> LossCall:
 
 
 def _loss_arguments(arguments: Mapping[str, inference_pb2.LossArgument]) -> dict[str, LossArgument]:
+    if len(arguments) > _MOST_ARGUMENTS:
+        raise InvalidArgument(f"no loss takes {len(arguments)} arguments", field="loss.arguments")
     values: dict[str, LossArgument] = {}
     for name, argument in arguments.items():
         path = f"loss.arguments[{name}]"

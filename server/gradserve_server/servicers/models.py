@@ -14,11 +14,11 @@ from gradserve_server.registry import ModelUpdate, NewModel, Registry, check_nam
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.architectures import read_architecture
 from gradserve_server.servicers.descriptions import Descriptions
+from gradserve_server.servicers.paging import page_size
 from gradserve_server.servicers.tensors import read_model_dtype
 
-_DEFAULT_PAGE = 50
-_LARGEST_PAGE = 1000
 _UPDATABLE = ("device", "dtype", "requires_grad")
+_MOST_PATHS = 16
 
 
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
@@ -35,7 +35,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         check_name(request.name, "name")
         new = NewModel(
             name=request.name,
-            architecture=read_architecture(request.architecture),
+            architecture=read_architecture(request.architecture, self._registry.limits.max_layers),
             dtype=read_model_dtype(request.dtype or tensor_pb2.DATA_TYPE_FLOAT32, "dtype"),
             device=request.device,
             seed=request.seed if request.HasField("seed") else None,
@@ -52,11 +52,9 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         self, request: model_pb2.ListModelsRequest, context: Context
     ) -> model_pb2.ListModelsResponse:
         """List the models by name. A page's token is the last name on it."""
-        if request.page_size < 0:
-            raise InvalidArgument(f"must not be negative, got {request.page_size}", field="page_size")
         if request.page_token:
             check_name(request.page_token, "page_token")
-        count = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
+        count = page_size(request.page_size)
         found = self._registry.models(after=request.page_token, count=count + 1)
         page = await self._page(found[:count])
         return model_pb2.ListModelsResponse(
@@ -90,8 +88,8 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     ) -> model_pb2.DeleteModelResponse:
         """Delete a model."""
         if_version = request.if_version if request.HasField("if_version") else None
-        hosted = await self._registry.delete(request.name, if_version)
-        return model_pb2.DeleteModelResponse(version=hosted.version)
+        version = await self._registry.delete(request.name, if_version)
+        return model_pb2.DeleteModelResponse(version=version)
 
     async def GetServerInfo(  # noqa: N802 - the RPC's name
         self, request: model_pb2.GetServerInfoRequest, context: Context
@@ -117,6 +115,8 @@ def _update(request: model_pb2.UpdateModelRequest) -> ModelUpdate:
     paths = request.update_mask.paths
     if not paths:
         raise InvalidArgument(f"must name some of {', '.join(_UPDATABLE)}", field="update_mask")
+    if len(paths) > _MOST_PATHS:
+        raise InvalidArgument(f"has {len(paths)} paths; at most {_MOST_PATHS}", field="update_mask")
     if unknown := [path for path in paths if path not in _UPDATABLE]:
         message = f"{unknown[0]!r} cannot be changed; it takes: {', '.join(_UPDATABLE)}"
         raise InvalidArgument(message, field="update_mask")

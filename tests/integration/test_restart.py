@@ -1,0 +1,243 @@
+"""What was acknowledged is there after a kill and a restart; what cannot be served says why, and the others serve."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import torch
+
+import gradserve
+from gradserve.v1.state_pb2 import (
+    DeleteCheckpointRequest,
+    ListCheckpointsRequest,
+    LoadCheckpointRequest,
+    SaveCheckpointRequest,
+)
+from gradserve.v1.state_pb2_grpc import StateServiceStub
+from gradserve_server.checkpoints.store import open_store
+from tests.support.server import RunningServer, start_server
+from tests.support.weights import download, upload
+
+MLP = gradserve.MLP(3, [4], 2)
+SECONDS = 30
+
+
+@contextmanager
+def serving(data_dir: Path, *args: str, config: str | None = None) -> Iterator[tuple[gradserve.Client, grpc.Channel]]:
+    """A server on a folder, which ends as by a power button."""
+    with (
+        start_server(*args, data_dir=data_dir, config=config) as server,
+        gradserve.Client(server.target) as client,
+        grpc.insecure_channel(server.target) as channel,
+    ):
+        yield client, channel
+        server.process.kill()
+        server.process.wait()
+
+
+def constant(value: float) -> dict[str, torch.Tensor]:
+    shapes = {"layers.0.weight": (4, 3), "layers.0.bias": (4,), "layers.2.weight": (2, 4), "layers.2.bias": (2,)}
+    return {key: torch.full(shape, float(value)) for key, shape in shapes.items()}
+
+
+def live(channel: grpc.Channel, model: str) -> set[float]:
+    return {value for tensor in download(channel, model).tensors.values() for value in tensor.reshape(-1).tolist()}
+
+
+def test_models_weights_flags_and_versions_survive_a_kill(tmp_path):
+    with serving(tmp_path) as (client, channel):
+        model = (
+            client.create_model("a", MLP, seed=1, device="cpu").requires_grad_("layers.0.*", False).to(dtype="float64")
+        )
+        client.create_model("b", MLP, seed=2)
+        upload(channel, "b", constant(5))
+        before = client.list_models()
+        output = model(np.ones((1, 3)), deterministic=True)
+    with serving(tmp_path) as (client, channel):
+        assert client.list_models() == before
+        assert np.array_equal(client.model("a")(np.ones((1, 3)), deterministic=True), output)
+        assert live(channel, "b") == {5.0}
+
+
+def test_a_deleted_model_stays_deleted_and_its_name_goes_on_from_its_last_version(tmp_path):
+    with serving(tmp_path) as (client, channel):
+        client.create_model("a", MLP)
+        upload(channel, "a", constant(5))
+        client.delete_model("a")
+    with serving(tmp_path) as (client, channel):
+        assert client.list_models() == []
+        assert client.create_model("a", MLP).info().version == 3
+
+
+def test_weights_that_were_not_kept_are_gone_and_their_versions_are_never_told_again(tmp_path):
+    with serving(tmp_path) as (client, channel):
+        client.create_model("a", MLP)
+        upload(channel, "a", constant(5))
+        told = [upload(channel, "a", constant(6), durable=False).version for _ in range(3)]
+        assert client.model("a").info().unsaved
+    with serving(tmp_path) as (client, channel):
+        assert (live(channel, "a"), client.model("a").info().version) == ({5.0}, 2)
+        assert upload(channel, "a", constant(7)).version > max(told)
+
+
+def test_a_retry_after_a_restart_gets_the_first_reply(tmp_path):
+    with serving(tmp_path) as (client, channel):
+        client.create_model("a", MLP)
+        first = upload(channel, "a", constant(5), request_id="once")
+        upload(channel, "a", constant(6))
+    with serving(tmp_path) as (_, channel):
+        assert upload(channel, "a", constant(5), request_id="once") == first
+        assert live(channel, "a") == {6.0}
+
+
+def test_a_bundled_model_that_was_deleted_or_changed_stays_so(tmp_path):
+    with serving(tmp_path, "--examples") as (client, channel):
+        client.delete_model("digits")
+        upload(channel, "mlp-50-30-20-3", {"layers.4.bias": torch.ones(3)}, strict=False)
+    with serving(tmp_path, "--examples") as (client, _):
+        kept = {model.name: model.version for model in client.list_models()}
+        assert kept == {"logistic-regression": 1, "mlp-50-30-20-3": 2}
+
+
+def test_a_configured_model_that_the_store_has_changed_stays_changed(tmp_path):
+    config = "[models.a]\nin_features = 3\nhidden_features = [4]\nout_features = 2\n"
+    with serving(tmp_path, config=config) as (client, channel):
+        upload(channel, "a", constant(5))
+        client.model("a").to(dtype="float64")
+    with serving(tmp_path, config=config.replace("3", "30")) as (client, channel):
+        info = client.model("a").info()
+        assert (info.version, info.dtype, live(channel, "a")) == (3, "float64", {5.0})
+
+
+def test_a_model_whose_device_has_gone_is_not_serving_until_it_is_moved(tmp_path):
+    with serving(tmp_path) as (client, channel):
+        client.create_model("a", MLP)
+        client.create_model("b", MLP)
+        upload(channel, "a", constant(5))
+    with open_store(tmp_path) as store:
+        manifest = store.manifest("a")
+        assert manifest.model is not None
+        store.commit("a", replace(manifest, model=replace(manifest.model, device="cuda:77")))
+    with serving(tmp_path) as (client, channel):
+        info = client.model("a").info()
+        assert (info.serving, info.device, client.model("b").info().serving) == (False, "cuda:77", True)
+        assert "this host has no cuda:77" in info.state_reason
+        with pytest.raises(gradserve.FailedPreconditionError, match="this host has no cuda:77"):
+            client.model("a")([1.0, 2.0, 3.0])
+        client.model("a").to("cpu")
+        assert (client.model("a").info().serving, live(channel, "a")) == (True, {5.0})
+
+
+def test_a_model_whose_weights_are_damaged_is_not_serving_until_a_checkpoint_is_loaded(tmp_path):
+    with serving(tmp_path) as (client, channel):
+        client.create_model("a", MLP)
+        upload(channel, "a", constant(5))
+        StateServiceStub(channel).SaveCheckpoint(SaveCheckpointRequest(model="a", checkpoint="good"), timeout=SECONDS)
+        upload(channel, "a", constant(6))
+    with open_store(tmp_path) as store:
+        weights = store.manifest("a").model.weights
+    damage(tmp_path / "a" / weights.file)
+    with serving(tmp_path) as (client, channel):
+        info = client.model("a").info()
+        assert not info.serving
+        assert "the newest undamaged checkpoint is" in info.state_reason
+        with pytest.raises(gradserve.DataLossError, match="is damaged"):
+            client.model("a")([1.0, 2.0, 3.0])
+        request = LoadCheckpointRequest(model="a", checkpoint="good")
+        assert StateServiceStub(channel).LoadCheckpoint(request, timeout=SECONDS).version == 4
+        assert (client.model("a").info().serving, live(channel, "a")) == (True, {5.0})
+
+
+def test_a_model_whose_manifest_is_damaged_can_only_be_deleted(tmp_path):
+    with serving(tmp_path) as (client, _):
+        client.create_model("a", MLP)
+    damage(tmp_path / "a" / "manifest.json")
+    with serving(tmp_path) as (client, _):
+        with pytest.raises(gradserve.DataLossError):
+            client.model("a").info()
+        client.delete_model("a")
+        with pytest.raises(gradserve.NotFoundError):
+            client.model("a").info()
+        client.create_model("a", MLP)
+
+
+def damage(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def test_checkpoints_survive_and_only_the_last_automatic_ones_are_kept(tmp_path):
+    with serving(tmp_path, "--set", "store.automatic_checkpoints=2") as (client, channel):
+        client.create_model("a", MLP)
+        stub = StateServiceStub(channel)
+        stub.SaveCheckpoint(
+            SaveCheckpointRequest(model="a", checkpoint="first", metadata={"why": "so"}), timeout=SECONDS
+        )
+        for value in range(4):
+            upload(channel, "a", constant(value))
+        stub.SaveCheckpoint(SaveCheckpointRequest(model="a", checkpoint="gone"), timeout=SECONDS)
+        stub.DeleteCheckpoint(DeleteCheckpointRequest(model="a", checkpoint="gone"), timeout=SECONDS)
+        before = stub.ListCheckpoints(ListCheckpointsRequest(model="a"), timeout=SECONDS)
+    assert [(kept.name, kept.automatic, kept.live) for kept in before.checkpoints] == [
+        ("version-5", True, True),
+        ("version-4", True, False),
+        ("first", False, False),
+    ]
+    with serving(tmp_path, "--set", "store.automatic_checkpoints=2") as (_, channel):
+        assert StateServiceStub(channel).ListCheckpoints(ListCheckpointsRequest(model="a"), timeout=SECONDS) == before
+
+
+def test_a_second_server_on_the_same_folder_does_not_start(tmp_path):
+    with serving(tmp_path):
+        command = [sys.executable, "-m", "gradserve", "serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path)]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode != 0
+    assert len(second.stderr.splitlines()) == 1
+    assert "another server" in second.stderr
+
+
+@pytest.mark.slow
+def test_no_acknowledged_load_is_lost_and_none_is_torn_by_kills_at_random_moments(tmp_path):
+    """Ten lives of one folder, each ended at a random moment of a loop of loads."""
+    chance = random.Random(7)  # noqa: S311 - moments to kill at, not secrets
+    acknowledged = 0
+    with start_server(data_dir=tmp_path) as server, gradserve.Client(server.target) as client:
+        client.create_model("a", MLP)
+        server.stop()
+    for life in range(10):
+        with start_server(data_dir=tmp_path) as server, grpc.insecure_channel(server.target) as channel:
+            if life:
+                kept = live(channel, "a")
+                assert len(kept) == 1
+                assert kept.pop() >= acknowledged
+            killer = threading.Timer(chance.uniform(0.02, 0.3), kill, [server])
+            killer.start()
+            acknowledged = load_until_killed(channel, acknowledged)
+            killer.join()
+    with open_store(tmp_path) as store:
+        named = store.manifest("a").files
+    assert {file.name for file in (tmp_path / "a").iterdir()} == {*named, "manifest.json"}
+
+
+def kill(server: RunningServer) -> None:
+    server.process.send_signal(signal.SIGKILL)
+
+
+def load_until_killed(channel: grpc.Channel, acknowledged: int) -> int:
+    """Load ever higher constants; give the highest that was acknowledged."""
+    while True:
+        try:
+            upload(channel, "a", constant(acknowledged + 1))
+        except grpc.RpcError:
+            return acknowledged
+        acknowledged += 1
