@@ -3,6 +3,7 @@
 from gradserve.__about__ import __version__
 from gradserve._architecture import MLP, Layer, Sequential
 from gradserve._client import Client
+from gradserve._deploy import deploy
 from gradserve._errors import (
     AbortedError,
     AlreadyExistsError,
@@ -25,13 +26,24 @@ from gradserve._errors import (
     UnknownError,
 )
 from gradserve._model import Model
-from gradserve._results import Device, Gradients, Limits, ModelInfo, ParameterInfo, ServerInfo
+from gradserve._results import (
+    Checkpoint,
+    Device,
+    Gradients,
+    Limits,
+    LoadedStateDict,
+    ModelInfo,
+    ParameterInfo,
+    ServerInfo,
+    StateDict,
+)
 
 __all__ = [
     "MLP",
     "AbortedError",
     "AlreadyExistsError",
     "CancelledError",
+    "Checkpoint",
     "Client",
     "ClientClosedError",
     "DataLossError",
@@ -45,6 +57,7 @@ __all__ = [
     "InvalidArgumentError",
     "Layer",
     "Limits",
+    "LoadedStateDict",
     "Model",
     "ModelInfo",
     "NotFoundError",
@@ -54,9 +67,11 @@ __all__ = [
     "ResourceExhaustedError",
     "Sequential",
     "ServerInfo",
+    "StateDict",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
     "__version__",
+    "deploy",
 ]

@@ -12,12 +12,14 @@ import grpc
 from gradserve.__about__ import __version__
 from gradserve._options import ChannelOptions
 
-# Only calls that change nothing may be repeated: a write could have been done before its reply was lost.
+# Only calls that change nothing may be repeated: a write could have been done before its reply was lost. The streams of
+# weights are missing: gRPC gives up repeating once they outgrow its buffer, so `_transfers` repeats them itself.
 _READ_ONLY: Final = (
     {"service": "gradserve.v1.InferenceService"},
     {"service": "gradserve.v1.ModelService", "method": "GetModel"},
     {"service": "gradserve.v1.ModelService", "method": "ListModels"},
     {"service": "gradserve.v1.ModelService", "method": "GetServerInfo"},
+    {"service": "gradserve.v1.StateService", "method": "ListCheckpoints"},
 )
 
 # At most five attempts is gRPC's own limit (gRFC A6). RESOURCE_EXHAUSTED may stand here because the server sends

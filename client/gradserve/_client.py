@@ -27,8 +27,9 @@ class Client:
     fork: a forked process makes a client of its own. Every method takes `timeout=` seconds for that call (None for no
     limit), retries included, and raises an `Error` where the call fails.
 
-    Calls that change nothing are tried up to five times while the server cannot be reached or says that it is full;
-    calls that change something are sent once.
+    Calls that change nothing are tried up to five times while the server cannot be reached or says that it is full.
+    So are loads of weights, whose request id lets the server do them once. Other calls that change something are sent
+    once.
     """
 
     def __init__(

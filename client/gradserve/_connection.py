@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import grpc
 
@@ -15,10 +15,11 @@ from gradserve._errors import CancelledError, ClientClosedError, Error
 from gradserve._options import UNSET, CallOptions, ChannelOptions, Timeout, check_timeout
 from gradserve._results import Limits
 from gradserve._status import CALL_ID_KEY, from_rpc_error
-from gradserve.v1 import inference_pb2_grpc, model_pb2, model_pb2_grpc
+from gradserve.v1 import inference_pb2_grpc, model_pb2, model_pb2_grpc, state_pb2_grpc
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 
 class Connection:
@@ -36,6 +37,7 @@ class Connection:
         self._channel: Final = open_channel(options)
         self.models: Final = model_pb2_grpc.ModelServiceStub(self._channel)
         self.inference: Final = inference_pb2_grpc.InferenceServiceStub(self._channel)
+        self.state: Final = state_pb2_grpc.StateServiceStub(self._channel)
 
     def failure(self, error: grpc.RpcError, call_id: str) -> Error:
         """Return what a failed call means to its caller."""
@@ -70,15 +72,27 @@ class Caller:
         Raises:
             Error: It failed; the class tells how.
         """
-        seconds = self.options.timeout if timeout is UNSET else check_timeout(timeout)
-        call_id = secrets.token_hex(8)
-        metadata = (*self.connection.metadata, *self.options.metadata, (CALL_ID_KEY, call_id))
-        if self.connection.closed:
-            raise ClientClosedError("the client is closed")
+        seconds = self.seconds(timeout)
+        call_id, metadata = self.identify()
         try:
             return method(request, timeout=seconds, metadata=metadata, wait_for_ready=wait_for_ready)
         except grpc.RpcError as error:
             raise self.connection.failure(error, call_id) from error
+
+    def seconds(self, timeout: Timeout) -> float | None:
+        """Return a call's timeout, or the client's where the call has none of its own."""
+        return self.options.timeout if timeout is UNSET else check_timeout(timeout)
+
+    def identify(self) -> tuple[str, Metadata]:
+        """Return an id for one more call, and the metadata to send with it.
+
+        Raises:
+            ClientClosedError: There are no more calls.
+        """
+        if self.connection.closed:
+            raise ClientClosedError("the client is closed")
+        call_id = secrets.token_hex(8)
+        return call_id, (*self.connection.metadata, *self.options.metadata, (CALL_ID_KEY, call_id))
 
     def check_sizes(self, arrays: tuple[Array, ...], timeout: Timeout) -> None:
         """Refuse what the server would refuse for its size, before it is copied and sent.

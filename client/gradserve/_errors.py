@@ -89,7 +89,7 @@ class AbortedError(Error):
 
 
 class AlreadyExistsError(Error):
-    """The name is taken."""
+    """The name of a model or a checkpoint is taken."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
 
@@ -105,7 +105,7 @@ class ClientClosedError(CancelledError):
 
 
 class DataLossError(Error):
-    """A checksum is wrong."""
+    """Weights were damaged, on their way or where they are kept: a checksum is wrong."""
 
     code = grpc.StatusCode.DATA_LOSS
 
@@ -135,7 +135,7 @@ class InvalidArgumentError(Error, ValueError):
 
 
 class NotFoundError(Error, LookupError):
-    """There is no model of that name."""
+    """There is no model, or no checkpoint, of that name."""
 
     code = grpc.StatusCode.NOT_FOUND
 

@@ -10,17 +10,17 @@ import numpy.typing as npt
 from gradserve import _inference_requests as requests
 from gradserve import _model_requests, _replies
 from gradserve._arrays import Array, ArrayLike, TorchTensor
-from gradserve._connection import Caller
 from gradserve._inference_requests import LossKwargs
 from gradserve._model_requests import DeviceLike, DTypeLike
 from gradserve._options import UNSET, Timeout
 from gradserve._results import Gradients, ModelInfo, ParameterInfo
+from gradserve._weights import Weights
 from gradserve.v1 import model_pb2
 
 T = TypeVar("T")
 
 
-class Model:
+class Model(Weights):
     """One model of a server, by its name.
 
     Inputs are numpy arrays, torch tensors, or numbers in nested lists, which become what torch.tensor makes of them.
@@ -33,10 +33,6 @@ class Model:
     Attributes:
         name: The model's name.
     """
-
-    def __init__(self, name: str, caller: Caller) -> None:
-        self.name = name
-        self._caller = caller
 
     @overload
     def forward(

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
-from typing import Any
+from typing import Any, Final
 
 from gradserve import codec
 from gradserve._architecture import Layer, LayerArgument, Sequential
-from gradserve._arrays import ArrayLike, to_kind_of
-from gradserve._results import Device, Gradients, Limits, ModelInfo, ParameterInfo, ServerInfo
-from gradserve.v1 import inference_pb2, model_pb2, tensor_pb2
+from gradserve._arrays import Array, ArrayLike, to_kind_of
+from gradserve._results import (
+    Checkpoint,
+    Device,
+    Gradients,
+    Limits,
+    LoadedStateDict,
+    ModelInfo,
+    ParameterInfo,
+    ServerInfo,
+    StateDict,
+)
+from gradserve.v1 import inference_pb2, model_pb2, state_pb2, tensor_pb2
+
+_IN_A_LAYER: Final = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def array(tensor: tensor_pb2.Tensor, kind_of: ArrayLike) -> Any:  # noqa: ANN401 - the caller's overloads name the type
@@ -45,6 +58,7 @@ def model_info(model: model_pb2.Model) -> ModelInfo:
         state_reason=model.state_reason,
         create_time=model.create_time.ToDatetime(tzinfo=UTC),
         seed=model.seed if model.HasField("seed") else None,
+        unsaved=model.unsaved,
     )
 
 
@@ -70,11 +84,36 @@ def server_info(reply: model_pb2.GetServerInfoResponse) -> ServerInfo:
     )
 
 
-def _position(name: str) -> tuple[bool, int, bool, str]:
-    """Return what sorts names as named_parameters() has them, and the input last; a message's map has no order."""
+def state_dict(arrays: Mapping[str, Array], version: int) -> StateDict:
+    """Return weights in torch's order."""
+    return StateDict({name: arrays[name] for name in sorted(arrays, key=_position)}, version)
+
+
+def loaded(reply: state_pb2.LoadStateDictResponse) -> LoadedStateDict:
+    """Return what LoadStateDict came to."""
+    return LoadedStateDict(reply.version, tuple(reply.missing_keys), tuple(reply.unexpected_keys))
+
+
+def checkpoint(message: state_pb2.Checkpoint) -> Checkpoint:
+    """Return what the server tells of a checkpoint."""
+    return Checkpoint(
+        name=message.name,
+        version=message.version,
+        create_time=message.create_time.ToDatetime(tzinfo=UTC),
+        size_bytes=message.size_bytes,
+        sha256=message.sha256.hex(),
+        metadata=dict(sorted(message.metadata.items())),
+        automatic=message.automatic,
+        live=message.live,
+    )
+
+
+def _position(name: str) -> tuple[bool, int, int, str]:
+    """Return what sorts names as torch has them, and the input last; neither a message's map nor a file is in order."""
     _, _, rest = name.partition("layers.")
     index, _, parameter = rest.partition(".")
-    return name == "input", int(index or 0), parameter == "bias", parameter
+    place = _IN_A_LAYER.index(parameter) if parameter in _IN_A_LAYER else len(_IN_A_LAYER)
+    return name == "input", int(index) if index.isdecimal() else 0, place, parameter
 
 
 def _parameter_info(parameter: model_pb2.Parameter) -> ParameterInfo:

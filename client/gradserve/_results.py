@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from gradserve._architecture import Sequential
+from gradserve._arrays import Array
 
 T = TypeVar("T")
 
@@ -58,6 +59,56 @@ class ModelInfo:
     """When the model was created, in UTC."""
     seed: int | None
     """The seed that the initial weights were drawn from; None where they came from a file."""
+    unsaved: bool
+    """Whether the live weights would be gone if the server stopped now."""
+
+
+class StateDict(dict[str, Array]):
+    """A model's weights by name, as torch's `state_dict()`: numpy arrays, which may be written to.
+
+    All arrays share one piece of memory, which lives as long as any of them.
+
+    Attributes:
+        version: The version of the weights.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], version: int) -> None:
+        super().__init__(arrays)
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStateDict:
+    """What loading weights came to."""
+
+    version: int
+    """The version of the weights now."""
+    missing_keys: tuple[str, ...]
+    """Keys that the model has and the state_dict lacks; empty with `strict`."""
+    unexpected_keys: tuple[str, ...]
+    """Keys that the state_dict has and the model lacks; empty with `strict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A snapshot of a model's weights on the server, never changed."""
+
+    name: str
+    """The name."""
+    version: int
+    """The version that the weights had."""
+    create_time: datetime
+    """When it was saved, in UTC."""
+    size_bytes: int
+    """The size of its file."""
+    sha256: str
+    """The SHA-256 of its file, in hexadecimal digits."""
+    metadata: Mapping[str, str] = field(hash=False)
+    """What was noted with it."""
+    automatic: bool
+    """Whether the server made it by itself when weights were loaded; the oldest of these are dropped in time."""
+    live: bool
+    """Whether the live weights are those of this checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,16 @@ def run(run_anywhere: Run, target: str) -> Run:
     return run_there
 
 
+@pytest.fixture(scope="session")
+def run_durable(run_anywhere: Run, durable_target: str) -> Run:
+    """Run a command on a server that keeps what it is given on disk."""
+
+    def run_there(*arguments: object, **options: Any) -> Outcome:
+        return run_anywhere("--server", durable_target, *arguments, **options)
+
+    return run_there
+
+
 @pytest.fixture
 def mute_target() -> Iterator[str]:
     """An address where connections are taken and never answered."""

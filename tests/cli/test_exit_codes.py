@@ -97,6 +97,10 @@ def test_3_is_a_model_that_is_not_there(run):
         ("delete", "x"),
         ("forward", "x", "[[1]]"),
         ("gradient", "x", "[[1]]", "--loss", "sum"),
+        ("pull", "x", "-o", "x.safetensors"),
+        ("save", "x", "v1"),
+        ("load", "x", "v1"),
+        ("checkpoints", "x"),
     ):
         outcome = run(*arguments)
         assert (outcome.code, outcome.out) == (3, "")

@@ -167,7 +167,7 @@ def test_npy_holds_a_single_gradient_and_refuses_more(run, x, tmp_path):
     [
         (("--loss", "mse_loss", "--arg", "beta"), 2, "must be NAME=VALUE"),
         (("--loss", "mse_loss", "--arg", "=1"), 2, "must be NAME=VALUE"),
-        (("--loss", "mse_loss", "--arg", "a=1", "--arg", "a=2"), 2, "the same argument twice"),
+        (("--loss", "mse_loss", "--arg", "a=1", "--arg", "a=2"), 2, "the same name twice"),
         (("--loss", "mse_loss", "--arg", "beta=much"), 2, "must be a number, true, false or @FILE"),
         (("--loss", "mse_loss", "--arg", "weight=@nowhere.npy"), 2, "No such file"),
         (("--loss", "mse_loss", "--target", "nowhere.npy"), 2, "No such file"),

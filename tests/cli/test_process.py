@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import gradserve
+from tests.client.scripted_server import scripted_server
 
 MODULE = [sys.executable, "-W", "error", "-m", "gradserve"]
 SCRIPT = [str(Path(sysconfig.get_path("scripts"), "gradserve"))]
@@ -27,9 +28,9 @@ def env(target):
 
 
 def on_terminal(command, env) -> str:
-    """Run a command with a terminal for standard output, and give what it wrote."""
+    """Run a command with a terminal for standard output and error, and give what it wrote."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=theirs) as process:
+    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         written = b""
         try:
@@ -154,6 +155,40 @@ def test_a_terminal_gets_the_first_rows_of_a_long_output(env, tmp_path):
 def test_a_terminal_without_color_gets_no_escape_sequences(env):
     for command in (["models"], ["info", "digits"], ["forward", "logistic-regression", "[[1]]"]):
         assert "\x1b" not in on_terminal([*MODULE, *command], {**env, "TERM": "dumb"})
+
+
+@pytest.mark.parametrize("command", [["pull", "digits", "-o"], ["push", "mlp-50-30-20-3"]], ids=["pull", "push"])
+def test_a_terminal_gets_a_progress_bar_which_is_gone_at_the_end(env, tmp_path, command):
+    path = str(tmp_path / "w.safetensors")
+    with gradserve.Client(env["GRADSERVE_TARGET"]) as client:
+        client.model(command[1]).save_state_dict(path)
+    # What erases a line, and has nothing but the result behind it, is the end of the bar.
+    shown, _, left = on_terminal([*MODULE, *command, path], env).rpartition("\x1b[2K")
+    assert f"{command[0]} {command[1]} " in shown
+    assert " kB" in shown
+    assert left.startswith(f"{command[0]}ed {command[1]}, version ")
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_no_progress_bar(env, tmp_path):
+    path = str(tmp_path / "w.safetensors")
+    text = on_terminal([*MODULE, "pull", "digits", "-o", path], {**env, "TERM": "dumb"})
+    assert text.startswith("pulled digits, version ")
+
+
+def test_nobody_gets_a_progress_bar_without_a_terminal(env, tmp_path):
+    command = [*MODULE, "pull", "digits", "-o", str(tmp_path / "w.safetensors")]
+    assert subprocess.run(command, env=env, capture_output=True, timeout=SECONDS, check=True).stderr == b""
+
+
+def test_ctrl_c_in_a_transfer_leaves_no_file(env, tmp_path):
+    with scripted_server() as (target, script):
+        command = [*MODULE, "pull", "digits", "-o", str(tmp_path / "w.safetensors"), "--server", target]
+        with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as process:
+            assert script.arrived.wait(SECONDS)
+            process.send_signal(signal.SIGINT)
+            error = process.communicate(timeout=SECONDS)[1]
+    assert (process.returncode, error) == (130, b"gradserve: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_on_a_terminal_is_json(env):

@@ -7,6 +7,20 @@ import pytest
 import gradserve
 
 NOWHERE = "127.0.0.1:1"
+COMMANDS = (
+    "models",
+    "info",
+    "create",
+    "delete",
+    "forward",
+    "gradient",
+    "push",
+    "pull",
+    "save",
+    "load",
+    "checkpoints",
+    "serve",
+)
 
 
 @pytest.mark.parametrize(
@@ -62,18 +76,32 @@ def test_the_timeout_comes_from_the_environment(run_anywhere, mute_target):
         ("delete", "spelled"),
         ("forward", "logistic-regression", "[[1]]"),
         ("gradient", "logistic-regression", "[[1]]", "--loss", "sum"),
+        ("push", "logistic-regression", "w.safetensors"),
+        ("pull", "logistic-regression", "-o", "pulled.safetensors"),
+        ("save", "logistic-regression", "spelled"),
+        ("load", "logistic-regression", "v0"),
+        ("checkpoints", "logistic-regression"),
         ("serve", "--print-config"),
     ],
     ids=lambda command: command[0],
 )
-def test_every_command_prints_one_line_of_valid_json(run_anywhere, target, command):
-    outcome = run_anywhere(*command, "--json", env={"GRADSERVE_TARGET": target})
+def test_every_command_prints_one_line_of_valid_json(run_anywhere, durable_target, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    env = {"GRADSERVE_TARGET": durable_target}
+    run_anywhere("pull", "logistic-regression", "-o", "w.safetensors", env=env)
+    run_anywhere("save", "logistic-regression", "v0", env=env)
+    outcome = run_anywhere(*command, "--json", env=env)
     assert outcome.code == 0, outcome.err
     assert len(outcome.out.splitlines()) == 1
     json.loads(outcome.out, parse_constant=pytest.fail)
 
 
-@pytest.mark.parametrize("command", ["models", "info", "create", "delete", "forward", "gradient", "serve"])
+def test_every_command_is_among_these(run_anywhere):
+    listed = run_anywhere("--help").out.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert {line.split()[0] for line in listed.splitlines()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(run_anywhere, command):
     outcome = run_anywhere(command, "--help")
     assert outcome.code == 0

@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from gradserve.v1 import inference_pb2, model_pb2
+from gradserve.v1 import inference_pb2, model_pb2, state_pb2
 
 OPTIONS = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 2**26)]
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -26,14 +26,33 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A reply in parts; after them it ends, with a refusal if there is one, or goes on in silence."""
+
+    parts: Sequence[state_pb2.GetStateDictResponse]
+    refusal: Refusal | None = None
+    endless: bool = False
+
+
+@dataclass(frozen=True)
 class ReceivedCall:
-    """A call as it arrived."""
+    """A call as it arrived; `parts` is what a stream of requests has brought until its end."""
 
     method: str
     metadata: dict[str, str | bytes]
+    parts: list[state_pb2.LoadStateDictRequest] = field(default_factory=list)
 
 
-Answer = Refusal | model_pb2.GetServerInfoResponse | model_pb2.DeleteModelResponse | inference_pb2.ForwardResponse
+Answer = (
+    Refusal
+    | Stream
+    | model_pb2.GetServerInfoResponse
+    | model_pb2.CreateModelResponse
+    | model_pb2.DeleteModelResponse
+    | inference_pb2.ForwardResponse
+    | state_pb2.LoadStateDictResponse
+    | state_pb2.ListCheckpointsResponse
+)
 
 
 @dataclass
@@ -53,21 +72,36 @@ class Script(grpc.GenericRpcHandler):
         package, method = details.method.lstrip("/").split("/")
         if not package.startswith("gradserve."):
             return None
-        self.calls.append(ReceivedCall(method, dict(details.invocation_metadata)))
+        call = ReceivedCall(method, dict(details.invocation_metadata))
+        self.calls.append(call)
         self.arrived.set()
-        return grpc.unary_unary_rpc_method_handler(self._behaviour(method, self.count(method)))
+        behaviour = self._behaviour(method, self.count(method))
+        if method == "GetStateDict":
+            return grpc.unary_stream_rpc_method_handler(behaviour)
+        if method != "LoadStateDict":
+            return grpc.unary_unary_rpc_method_handler(_whole(behaviour))
 
-    def _behaviour(self, method: str, number: int) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-        def behave(_request: bytes, context: grpc.ServicerContext) -> bytes:
-            answers = self.answers.get(method)
-            if answers is None:
-                _wait_for_the_end(context)
-                return b""
+        def receive(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            if method in self.answers:
+                call.parts.extend(map(state_pb2.LoadStateDictRequest.FromString, requests))
+            return _whole(behaviour)(b"", context)
+
+        return grpc.stream_unary_rpc_method_handler(receive)
+
+    def _behaviour(self, method: str, number: int) -> Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]:
+        def behave(_request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            answers = self.answers.get(method, [Stream([], endless=True)])
             answer = answers[min(number, len(answers)) - 1]
-            if isinstance(answer, Refusal):
-                context.set_trailing_metadata(answer.trailers)
-                context.abort(answer.code, answer.message)
-            return answer.SerializeToString()
+            if not isinstance(answer, Refusal | Stream):
+                yield answer.SerializeToString()
+                return
+            stream = answer if isinstance(answer, Stream) else Stream([], answer)
+            yield from (part.SerializeToString() for part in stream.parts)
+            if stream.endless:
+                _wait_for_the_end(context)
+            elif stream.refusal is not None:
+                context.set_trailing_metadata(stream.refusal.trailers)
+                context.abort(stream.refusal.code, stream.refusal.message)
 
         return behave
 
@@ -84,6 +118,13 @@ def scripted_server(port: int = 0, /, **answers: Sequence[Answer]) -> Iterator[t
         yield f"127.0.0.1:{port}", script
     finally:
         server.stop(None).wait()
+
+
+def _whole(
+    behaviour: Callable[[bytes, grpc.ServicerContext], Iterator[bytes]],
+) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    """Return a behaviour that answers at once, for a method whose reply is not a stream."""
+    return lambda request, context: b"".join(behaviour(request, context))
 
 
 def _wait_for_the_end(context: grpc.ServicerContext) -> None:

@@ -1,6 +1,5 @@
 """Errors: one class per status, with what the server and gRPC tell."""
 
-import pickle
 import re
 
 import grpc
@@ -13,6 +12,7 @@ from grpc_status import rpc_status
 import gradserve
 from gradserve import _errors
 from tests.client.scripted_server import Metadata, Refusal, scripted_server
+from tests.support.no_pickle.sitecustomize import pickled_copy
 
 CLASSES = [*_errors.CLASSES.values(), gradserve.ClientClosedError]
 FAILURES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
@@ -74,7 +74,7 @@ class TestTree:
         error = cls(
             "refused", reason="R", field_violations=[violation], metadata={"a": "b"}, call_id="1", retry_after=2
         )
-        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - it was made here
+        copy = pickled_copy(error)
         assert (type(copy), str(copy), vars(copy)) == (cls, "refused", vars(error))
 
 

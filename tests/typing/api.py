@@ -1,5 +1,6 @@
 """The public API as a program that uses it, which mypy --strict checks and nothing runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 import gradserve
+from gradserve.torch import tensors
 
 Array = npt.NDArray[Any]
 
@@ -70,6 +72,38 @@ def gradient(model: gradserve.Model) -> None:
     assert_type(v.output, torch.Tensor)
     model.gradient(t, torch.zeros(2, dtype=torch.int64), loss="nll_loss", reduction="sum", wrt=["layers.*", "input"])
     model.gradient(t, loss="sum", per_sample=True, training=True, seed=0, if_version=1, deterministic=True, timeout=9)
+
+
+def show(done: int, total: int) -> None:
+    assert_type(done / total, float)
+
+
+def weights(model: gradserve.Model, module: torch.nn.Module, path: Path) -> None:
+    state = model.state_dict("layers.0.*", if_version=1, timeout=None)
+    assert_type(state, gradserve.StateDict)
+    assert_type(state["layers.0.weight"], Array)
+    assert_type(state.version, int)
+    loaded = model.load_state_dict(state, strict=False, keys=["layers.*"], cast=True, durable=False, request_id="1")
+    assert_type(loaded, gradserve.LoadedStateDict)
+    assert_type(loaded.missing_keys, tuple[str, ...])
+    model.load_state_dict(module.state_dict(), original_names=True, if_version=state.version)
+    model.load_state_dict({"layers.0.weight": [[1.0]], "layers.0.bias": torch.nn.Parameter(torch.zeros(1))})
+    model.load_state_dict(path, progress=show)
+    assert_type(model.save_state_dict("weights.safetensors", original_names=True), int)
+    module.load_state_dict(tensors(state))
+    assert_type(tensors(model.state_dict()), dict[str, torch.Tensor])
+
+
+def checkpoints(model: gradserve.Model) -> None:
+    assert_type(model.save_checkpoint("v1", metadata={"loss": "0.1"}, if_version=1), gradserve.Checkpoint)
+    assert_type(model.load_checkpoint("v1", if_version=2), int)
+    assert_type(model.list_checkpoints(), list[gradserve.Checkpoint])
+    assert_type(model.list_checkpoints()[0].metadata, Mapping[str, str])
+    model.delete_checkpoint("v1", timeout=1)
+
+
+def deployment(client: gradserve.Client, module: torch.nn.Module) -> None:
+    assert_type(gradserve.deploy(module, "mlp", client, device=torch.device("cpu"), timeout=60), gradserve.Model)
 
 
 def errors(model: gradserve.Model) -> None:

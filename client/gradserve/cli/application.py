@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import gradserve
+from gradserve.cli.commands.checkpoints import checkpoints, load, save
 from gradserve.cli.commands.create import create
 from gradserve.cli.commands.forward import forward
 from gradserve.cli.commands.gradient import gradient
 from gradserve.cli.commands.models import delete, info, models
 from gradserve.cli.commands.serve import serve
+from gradserve.cli.commands.weights import pull, push
 from gradserve.cli.exit_code import MEANINGS, ExitCode, describe, exit_code_of
 from gradserve.cli.settings import Settings, server_options
 
@@ -53,7 +55,7 @@ def application(context: click.Context) -> None:
     context.obj = context.obj or Settings()
 
 
-for _command in (serve, models, info, create, delete, forward, gradient):
+for _command in (serve, models, info, create, delete, forward, gradient, push, pull, save, load, checkpoints):
     application.add_command(_command)
 
 

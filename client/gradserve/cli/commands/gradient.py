@@ -11,6 +11,7 @@ from gradserve.cli.commands.computing import ComputingOptions, computing_options
 from gradserve.cli.examples import examples
 from gradserve.cli.pages.page import dump, show
 from gradserve.cli.pages.tensor_pages import GradientsPage, WrittenPage
+from gradserve.cli.pairs import pairs
 from gradserve.cli.settings import connect, gathered, server_options
 from gradserve.cli.tensors.reading import Place, read_tensor
 from gradserve.cli.tensors.source import SourceError, check_stdin
@@ -52,22 +53,13 @@ class _Options(ComputingOptions):
         return [source for source in (self.file, self.target, self.grad_output, *values) if source is not None]
 
 
-def _pairs(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    pairs = tuple((name, value) for name, equals, value in (text.partition("=") for text in texts) if name and equals)
-    if len(pairs) != len(texts):
-        raise click.BadParameter("it must be NAME=VALUE, such as label_smoothing=0.1.", context, parameter)
-    if len(dict(pairs)) != len(pairs):
-        raise click.BadParameter("it gives the same argument twice.", context, parameter)
-    return pairs
-
-
 @click.command(epilog=_EXAMPLES, short_help="Compute a loss and its gradients.")
 @computing_options
 @click.option("--loss", metavar="NAME", help="A loss of torch.nn.functional, or sum or mean of the output.")
 @click.option("--target", metavar="FILE", help="What the loss compares the output with.")
 @click.option("--reduction", metavar="NAME", help="mean, sum or none; batchmean for kl_div.  [default: mean]")
 @click.option(
-    "--arg", "arguments", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="Of the loss; repeatable."
+    "--arg", "arguments", multiple=True, callback=pairs, metavar="NAME=VALUE", help="Of the loss; repeatable."
 )
 @click.option("--grad-output", metavar="FILE", help="The vector of a vector-Jacobian product, instead of a loss.")
 @click.option("--wrt", multiple=True, metavar="GLOB", help="Parameters, or the word input; repeatable.  [default: all]")

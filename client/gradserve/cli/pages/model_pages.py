@@ -84,12 +84,13 @@ class ModelPage:
             "seed": info.seed,
             "create_time": info.create_time.isoformat(),
             "serving": info.serving,
+            "unsaved": info.unsaved,
         }
 
     def _shown(self) -> dict[str, object]:
         """Return the facts in words; the state takes in its reason."""
         facts = {name: value for name, value in self._facts().items() if name != "serving" and value is not None}
-        return {**facts, "state": _state(self.info)}
+        return {**facts, "unsaved": str(self.info.unsaved).lower(), "state": _state(self.info)}
 
     def _parameters(self) -> list[tuple[object, ...]]:
         return [
