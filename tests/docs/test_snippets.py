@@ -27,7 +27,7 @@ def test_every_snippet_runs_and_prints_what_the_text_after_it_shows(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Each file gets a server of its own: what one creates does not show up in the lists of another."""
-    with start_server("--examples", env=WITHOUT_GPU) as server:
+    with start_server("--examples", env=WITHOUT_GPU, data_dir=tmp_path / "gradserve-data") as server:
         monkeypatch.setenv("GRADSERVE_TARGET", server.target)
         monkeypatch.setenv("PYTHONWARNINGS", "error")
         monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gradserve
-from gradserve.v1 import inference_pb2, model_pb2
+from gradserve.v1 import inference_pb2, model_pb2, state_pb2
 from gradserve_server.bundled import BUNDLED
 from gradserve_server.config.schema import Config, ModelConfig
 from gradserve_server.engine.layers import LAYERS
@@ -102,7 +102,7 @@ def test_every_reason_of_a_refusal_is_there():
 def test_every_call_of_the_contract_is_there():
     contract = {
         (service.full_name, method.name)
-        for file in (inference_pb2.DESCRIPTOR, model_pb2.DESCRIPTOR)
+        for file in (inference_pb2.DESCRIPTOR, model_pb2.DESCRIPTOR, state_pb2.DESCRIPTOR)
         for service in file.services_by_name.values()
         for method in service.methods
     }

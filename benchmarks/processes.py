@@ -1,0 +1,81 @@
+"""Servers in processes of their own, and the memory that they take."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+_LISTENING = re.compile(rb" listening on (\S+),")
+_SAMPLE_SECONDS = 0.01
+_STOP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server that listens.
+
+    Attributes:
+        target: Where it listens: "HOST:PORT".
+        pid: Its process.
+    """
+
+    target: str
+    pid: int
+
+    def anonymous_bytes(self) -> int:
+        """The memory that it holds now and that is not a file's: RssAnon of proc(5)."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+        raise OSError("this system does not tell RssAnon; Linux does")
+
+
+@contextmanager
+def running(module: str, *arguments: str) -> Iterator[ServerProcess]:
+    """Run `python -m <module>` until the block ends; it must print where it listens, as `gradserve serve` does."""
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - the servers to measure
+        try:
+            found = _LISTENING.search(process.stdout.readline() if process.stdout else b"")
+            if found is None:
+                raise OSError(f"{module} did not start")
+            yield ServerProcess(found[1].decode(), process.pid)
+        finally:
+            process.terminate()
+            process.wait(_STOP_SECONDS)
+
+
+class MemoryGrowth:
+    """The most memory that a server takes inside a block beyond what it had at its start, sampled each 10 ms.
+
+    Attributes:
+        bytes: That growth.
+    """
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.bytes = 0
+        self._server = server
+        self._before = server.anonymous_bytes()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._end.wait(_SAMPLE_SECONDS)
+            self.bytes = max(self.bytes, self._server.anonymous_bytes() - self._before)
