@@ -17,12 +17,13 @@ from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
 from gradserve_server.checkpoints.store import open_store
 from gradserve_server.config import Address, Config, ConfigError
+from gradserve_server.definitions import NewModel
 from gradserve_server.engine.device import Devices
 from gradserve_server.errors import ServiceError
 from gradserve_server.hosted import HostedModel
 from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
-from gradserve_server.registry import NewModel, Registry
+from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
 from gradserve_server.rpc import handlers
 from gradserve_server.servicers.health import HealthServicer

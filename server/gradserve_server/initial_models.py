@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from gradserve_server.architecture import Architecture, Layer, LayerArgument, mlp
 from gradserve_server.bundled import BUNDLED
 from gradserve_server.config import Config, ConfigError, ModelConfig
-from gradserve_server.registry import NewModel
+from gradserve_server.definitions import NewModel
 
 
 def initial_models(config: Config) -> list[NewModel]:

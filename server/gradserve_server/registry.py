@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from gradserve_server.answers import Answers
-from gradserve_server.architecture import Architecture
 from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
+from gradserve_server.checkpoints import names
 from gradserve_server.checkpoints.manifest import AcceptedLoad
 from gradserve_server.config import Limits
+from gradserve_server.definitions import ModelUpdate, NewModel
 from gradserve_server.engine.building import build, load, move
 from gradserve_server.engine.device import Device, Devices
 from gradserve_server.engine.global_state import new_seed
@@ -24,75 +23,14 @@ from gradserve_server.engine.intake import Arrived
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.state import state_dict
 from gradserve_server.engine.warm_up import warm_up
-from gradserve_server.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted, ServiceError
+from gradserve_server.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
 from gradserve_server.hosted import HostedModel
 from gradserve_server.selection import updated_flags
+from gradserve_server.slot import Slot
 
 _T = TypeVar("_T")
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 _RESERVED_SUFFIX = ".gradient"
-
-
-@dataclass(frozen=True)
-class NewModel:
-    """A model to create.
-
-    Attributes:
-        name: What requests will call it.
-        architecture: Its layers.
-        dtype: Of its parameters: a floating one.
-        device: As `Devices.resolve` takes it.
-        seed: What its weights are drawn from; None to have one drawn.
-        weights: A safetensors file of its weights instead; None for those of the seed.
-    """
-
-    name: str
-    architecture: Architecture
-    dtype: str = "float32"
-    device: str = "auto"
-    seed: int | None = None
-    weights: bytes | None = None
-
-
-@dataclass(frozen=True)
-class ModelUpdate:
-    """What to change about a model; None leaves it.
-
-    Attributes:
-        device: As `Devices.resolve` takes it.
-        dtype: A floating one.
-        requires_grad: Globs over the parameters and their new flags; a later one wins.
-    """
-
-    device: str | None = None
-    dtype: str | None = None
-    requires_grad: Sequence[tuple[str, bool]] = ()
-
-
-@dataclass
-class Slot:
-    """A taken name.
-
-    Attributes:
-        hosted: Its model; None while that is being made.
-        damage: Why nothing can be said of it; None unless what was kept of it is damaged.
-        last_version: The highest version that anybody was told before the server started.
-        answers: What loads with an id were told.
-        writer: Held by who changes the model.
-        upload: Held by who sends weights for it, so that there is one copy of them at a time.
-    """
-
-    hosted: HostedModel | None = None
-    damage: ServiceError | None = None
-    last_version: int = 0
-    answers: Answers = field(default_factory=Answers)
-    writer: asyncio.Lock = field(default_factory=asyncio.Lock)
-    upload: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def next_version(self, old: HostedModel) -> int:
-        """The version of the next weights."""
-        return max(old.version, self.last_version) + 1
 
 
 class Registry:
@@ -143,9 +81,9 @@ class Registry:
 
     def models(self, after: str = "", count: int | None = None) -> list[HostedModel]:
         """The models whose names come after one, by name, and at most so many."""
-        names = sorted(name for name, slot in self._slots.items() if slot.hosted)
-        start = bisect_right(names, after)
-        chosen = names[start:] if count is None else names[start : start + count]
+        served = sorted(name for name, slot in self._slots.items() if slot.hosted)
+        start = bisect_right(served, after)
+        chosen = served[start:] if count is None else served[start : start + count]
         return [self.get(name) for name in chosen]
 
     def restore(self, name: str, slot: Slot) -> None:
@@ -313,11 +251,7 @@ def check_name(name: str, field_path: str) -> None:
     Raises:
         InvalidArgument: If it cannot.
     """
-    if not name:
-        raise InvalidArgument("required", field=field_path, reason="INVALID_NAME")
-    if not _NAME.fullmatch(name):
-        message = f"must match {_NAME.pattern}, got {name[:200]!r}"
-        raise InvalidArgument(message, field=field_path, reason="INVALID_NAME")
+    names.check_name(name, field_path)
     if name.endswith(_RESERVED_SUFFIX):
         message = f"must not end in {_RESERVED_SUFFIX}, which is reserved"
         raise InvalidArgument(message, field=field_path, reason="INVALID_NAME")

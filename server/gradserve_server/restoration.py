@@ -13,7 +13,8 @@ from gradserve_server.engine.building import hollow
 from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import DataLoss, ServiceError
 from gradserve_server.hosted import HostedModel
-from gradserve_server.registry import Registry, Slot
+from gradserve_server.registry import Registry
+from gradserve_server.slot import Slot
 
 _log = logging.getLogger(__name__)
 

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Mapping
 
 from gradserve_server.checkpoints.manifest import Checkpoint
+from gradserve_server.checkpoints.names import check_name
 from gradserve_server.engine.state import state_dict
 from gradserve_server.errors import FailedPrecondition, InvalidArgument
 from gradserve_server.hosted import HostedModel
-from gradserve_server.registry import Registry, check_name
+from gradserve_server.registry import Registry
 
 
 async def save(

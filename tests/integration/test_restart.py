@@ -89,6 +89,16 @@ def test_weights_that_were_not_kept_are_gone_and_their_versions_are_never_told_a
         assert upload(channel, "a", constant(7)).version > max(told)
 
 
+def test_a_version_that_was_told_once_is_never_told_again_whatever_comes_between(tmp_path):
+    with serving(tmp_path) as (client, channel):
+        client.create_model("a", MLP)
+        told = upload(channel, "a", constant(6), durable=False).version
+    with serving(tmp_path) as (client, _):
+        client.model("a").requires_grad_("layers.0.*", False)
+    with serving(tmp_path) as (_, channel):
+        assert upload(channel, "a", constant(7)).version > told
+
+
 def test_a_retry_after_a_restart_gets_the_first_reply(tmp_path):
     with serving(tmp_path) as (client, channel):
         client.create_model("a", MLP)

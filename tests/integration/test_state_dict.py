@@ -126,6 +126,11 @@ def test_a_request_id_makes_a_retry_safe(channel, model, local):
     assert model.info().version == 2
 
 
+def test_a_retry_is_answered_though_the_model_is_no_longer_at_the_version_it_expected(channel, model, local):
+    first = upload(channel, model.name, local.state_dict(), request_id="once", if_version=1)
+    assert upload(channel, model.name, local.state_dict(), request_id="once", if_version=1) == first
+
+
 def test_a_request_id_with_other_bytes_is_refused(channel, model, local):
     upload(channel, model.name, local.state_dict(), request_id="once")
     assert refused(channel, parts(model.name, save(Net().state_dict()), request_id="once")) == "ALREADY_EXISTS"

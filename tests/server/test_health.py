@@ -159,3 +159,36 @@ def test_until_every_model_is_warm_health_is_not_serving_and_calls_are_refused(t
         assert next(watch).status == SERVING
         assert forward(channel, "m0", [0.0] * 800).version == 1
         process.terminate()
+
+
+def test_a_server_whose_output_nobody_reads_any_more_still_drains(tmp_path):
+    target = f"unix:{tmp_path}/socket"
+    command = [sys.executable, "-m", "gradserve", "serve", "--ephemeral", "--examples", "--listen", target]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"gradserve")
+        process.stdout.close()
+        with grpc.insecure_channel(target) as channel:
+            watch = health(channel).Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT)
+            assert next(watch).status == SERVING
+            process.terminate()
+            assert next(watch).status == NOT_SERVING
+            assert codec.decode(forward(channel, "logistic-regression", [0.0]).output) == 0.5
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_a_socket_on_which_a_server_answers_is_not_taken_from_it(tmp_path):
+    target = f"unix:{tmp_path}/socket"
+    with start_server("--set", f"server.listen={target}", "--listen", target):
+        second = serve("--ephemeral", "--listen", target)
+    assert (second.returncode, len(second.stderr.splitlines())) == (1, 1)
+    assert "another server is there" in second.stderr
+
+
+def test_garbage_sent_to_reflection_is_refused_like_any_other(target):
+    with grpc.insecure_channel(target) as channel:
+        path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        call = channel.stream_stream(path, request_serializer=None, response_deserializer=None)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(call(iter([b"\xff\xff"]), timeout=TIMEOUT))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -13,9 +13,10 @@ from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
 from gradserve_server.checkpoints.store import open_store
 from gradserve_server.config import Limits
+from gradserve_server.definitions import ModelUpdate, NewModel
 from gradserve_server.engine.device import Devices
 from gradserve_server.operations import ForwardCall
-from gradserve_server.registry import ModelUpdate, NewModel, Registry
+from gradserve_server.registry import Registry
 
 SMALL = mlp(2, (3,), 1, "ReLU")
 X = ForwardCall(np.ones((4, 2), np.float32))

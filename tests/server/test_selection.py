@@ -61,3 +61,11 @@ def test_a_change_to_flags_that_matches_no_parameter_is_refused():
     with pytest.raises(InvalidArgument) as caught:
         updated_flags([("*", True), ("layers.9.*", True)], FLAGS)
     assert caught.value.field == "requires_grad[1].parameters"
+
+
+@pytest.mark.parametrize("globs", [["input"] * 1025, ["x" * 513]], ids=["many", "long"])
+def test_globs_that_would_take_long_are_refused_unread(globs):
+    with pytest.raises(InvalidArgument, match=r"at most 1024|more than 512"):
+        select(globs, FLAGS)
+    with pytest.raises(InvalidArgument, match=r"at most 1024|more than 512"):
+        updated_flags([(glob, True) for glob in globs], FLAGS)

@@ -7,10 +7,11 @@ import asyncio
 from gradserve.__about__ import __version__
 from gradserve.v1 import model_pb2, model_pb2_grpc, tensor_pb2
 from gradserve_server.config import Limits
+from gradserve_server.definitions import ModelUpdate, NewModel
 from gradserve_server.engine.catalogue import describe_catalogue
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.hosted import HostedModel
-from gradserve_server.registry import ModelUpdate, NewModel, Registry, check_name
+from gradserve_server.registry import Registry, check_name
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.architectures import read_architecture
 from gradserve_server.servicers.descriptions import Descriptions

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 SITES = fsync_sites()
 CRASHES_OF_ONE_DISK = 20
 ENOUGH = 100_000
-"""Crash states within which the lack of any one fsync has always been noticed; most take fewer than 100."""
+"""Crash states within which the lack of any one fsync is noticed: most take a few, the rarest some thousands."""
 
 
 @pytest.fixture(autouse=True)

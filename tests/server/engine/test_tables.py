@@ -69,6 +69,8 @@ def test_the_required_arguments_of_a_loss_are_those_without_a_default(name):
         (Layer("Linear", {"in_features": 3, "out_features": 1, "device": "cpu"}), "arguments[device]"),
         (Layer("ReLU", {"inplace": True}), "arguments[inplace]"),
         (Layer("Dropout", {"p": 1.5}), "arguments"),
+        (Layer("Hardtanh", {"min_val": 1.0}), "arguments"),
+        (Layer("ELU", {"alpha": 10**400}), "arguments[alpha]"),
         (Layer("Dropout", {"p": float("nan")}), "arguments[p]"),
         (Layer("Dropout", {"p": "half"}), "arguments[p]"),
         (Layer("GELU", {"approximate": "cubic"}), "arguments[approximate]"),
@@ -99,3 +101,10 @@ def test_more_layers_than_allowed_are_refused():
     with pytest.raises(ServiceError) as caught:
         check(Architecture((Layer("ReLU"),) * 10_000), LIMITS)
     assert caught.value.reason == "TOO_MANY_LAYERS"
+
+
+def test_buffers_count_towards_the_limit_of_parameters():
+    layers = (Layer("BatchNorm1d", {"num_features": 2**26, "affine": False}),) * 3
+    with pytest.raises(ServiceError) as caught:
+        check(Architecture(layers), LIMITS)
+    assert caught.value.reason == "TOO_MANY_PARAMETERS"

@@ -1,0 +1,35 @@
+"""A name that is taken, and who may do what with its model."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from gradserve_server.answers import Answers
+from gradserve_server.errors import ServiceError
+from gradserve_server.hosted import HostedModel
+
+
+@dataclass
+class Slot:
+    """A taken name.
+
+    Attributes:
+        hosted: Its model; None while that is being made.
+        damage: Why nothing can be said of it; None unless what was kept of it is damaged.
+        last_version: The highest version that anybody was told before the server started.
+        answers: What loads with an id were told.
+        writer: Held by who changes the model.
+        upload: Held by who sends weights for it, so that there is one copy of them at a time.
+    """
+
+    hosted: HostedModel | None = None
+    damage: ServiceError | None = None
+    last_version: int = 0
+    answers: Answers = field(default_factory=Answers)
+    writer: asyncio.Lock = field(default_factory=asyncio.Lock)
+    upload: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def next_version(self, old: HostedModel) -> int:
+        """The version of the next weights."""
+        return max(old.version, self.last_version) + 1
