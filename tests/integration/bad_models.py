@@ -70,6 +70,9 @@ def _width_rows() -> Iterator[Row]:
     yield Row("too many parameters in all", create(each_allowed), "architecture.sequential", TOO_LARGE)
     deep = architecture(*[layer("ReLU")] * 10_000)
     yield Row("ten thousand layers", create(deep), "architecture.sequential", TOO_LARGE)
+    wide = model_pb2.MLP(in_features=1, hidden_features=[1] * 1_000_000, out_features=1)
+    many = create(model_pb2.Architecture(mlp=wide))
+    yield Row("a million hidden layers", many, "architecture.mlp.hidden_features", TOO_LARGE)
 
 
 def _layer_rows() -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,22 @@ def test_who_holds_a_model_computes_on_it_though_it_is_changed_and_deleted(regis
         return (await held.forward(X)).output.dtype.name, (await changed.forward(X)).output.dtype.name
 
     assert asyncio.run(hold()) == ("float32", "float64")
+
+
+def test_changing_a_model_while_it_computes_in_training_leaves_its_statistics_alone(registry):
+    normed = Architecture((*SMALL.layers[:1], Layer("BatchNorm1d", {"num_features": 3}), *SMALL.layers[1:]))
+    x = ForwardCall(np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32))
+
+    async def change() -> tuple[bytes, bytes]:
+        hosted = await registry.create(NewModel("a", normed, device="cpu"))
+        before = (await hosted.forward(x)).output.tobytes()
+        for flag in (False, True) * 20:
+            training = [registry.get("a").forward(replace(x, training=True)) for _ in range(5)]
+            await asyncio.gather(*training, registry.update("a", ModelUpdate(requires_grad=[("*", flag)])))
+        return before, (await registry.get("a").forward(x)).output.tobytes()
+
+    before, after = asyncio.run(change())
+    assert before == after
 
 
 @pytest.mark.parametrize(
