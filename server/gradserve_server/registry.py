@@ -125,7 +125,7 @@ class Registry:
 
     async def _update(self, name: str, update: ModelUpdate, if_version: int | None) -> HostedModel:
         async with self.writing(name, if_version) as (slot, old):
-            device = old.device if update.device is None else self.devices.resolve(update.device)
+            device = self.devices.resolve(old.device.name if update.device is None else update.device)
             dtype = update.dtype or old.model.dtype_name
             flags = await asyncio.to_thread(updated_flags, update.requires_grad, old.model.requires_grad)
             # On the thread that computes with the old one: in training it swaps buffers for copies and back.

@@ -143,6 +143,8 @@ def test_a_model_whose_device_has_gone_is_not_serving_until_it_is_moved(tmp_path
         assert "this host has no cuda:77" in info.state_reason
         with pytest.raises(gradserve.FailedPreconditionError, match="this host has no cuda:77"):
             client.model("a")([1.0, 2.0, 3.0])
+        with pytest.raises(gradserve.FailedPreconditionError, match="this host has no cuda:77"):
+            client.model("a").requires_grad_("*", False)
         client.model("a").to("cpu")
         assert (client.model("a").info().serving, live(channel, "a")) == (True, {5.0})
 
