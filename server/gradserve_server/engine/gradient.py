@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -10,18 +12,27 @@ from gradserve_server.engine import per_sample
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.objective import Objective, objective_of
 from gradserve_server.engine.tensors import to_numpy
-from gradserve_server.errors import InvalidArgument
+from gradserve_server.engine.work import Work
+from gradserve_server.errors import InvalidArgument, ServiceError
 from gradserve_server.operations import GradientCall, GradientResult
 from gradserve_server.selection import INPUT, Selection, select
 
 _ROWS_AND_FEATURES = 2
 
 
-def gradient(model: Model, call: GradientCall) -> GradientResult:
-    """Compute what a request differentiates and its gradients. All checks come before any computing.
+@dataclass(slots=True, eq=False)
+class GradientWork(Work[GradientCall]):
+    """A Gradient to compute, and what it differentiates with respect to what."""
+
+    selection: Selection
+    objective: Objective
+
+
+def prepare(model: Model, call: GradientCall) -> GradientWork:
+    """Check a request, all but the values that a loss may refuse of an output.
 
     Raises:
-        ServiceError: If the request is refused.
+        ServiceError: If it is refused.
     """
     output_shape = model.check_input(call)
     selection = select(call.wrt, model.requires_grad)
@@ -29,15 +40,34 @@ def gradient(model: Model, call: GradientCall) -> GradientResult:
         _check_rows(model, call)
     objective = objective_of(model, call, output_shape)
     _check_reply(model, call, selection, objective)
-    with model.computing("Gradient", call) as seed:
-        compute = per_sample.gradients if call.per_sample else whole_gradients
-        value, output, gradients = compute(model, call, selection, objective)
-        return GradientResult(
-            loss=None if objective.criterion is None else to_numpy(value),
-            output=to_numpy(output) if call.return_output else None,
-            gradients={name: to_numpy(tensor) for name, tensor in gradients.items()},
-            seed=seed,
-        )
+    rows = math.prod(call.input.shape[:-1])
+    key = None if call.per_sample else model.key(call)
+    return GradientWork(call, key, rows, 3 * rows * model.size, selection, objective)
+
+
+def compute(model: Model, works: Sequence[GradientWork]) -> list[GradientResult | ServiceError]:
+    """Compute the gradients of works that `prepare` made for this model: of equal keys, or one whose key is None.
+
+    Returns:
+        The result of each, or why it is refused.
+    """
+    return [_alone(model, work) for work in works]
+
+
+def _alone(model: Model, work: GradientWork) -> GradientResult | ServiceError:
+    call = work.call
+    try:
+        with model.computing("Gradient", call) as seed:
+            gradients_of = per_sample.gradients if call.per_sample else whole_gradients
+            value, output, gradients = gradients_of(model, call, work.selection, work.objective)
+            return GradientResult(
+                loss=None if work.objective.criterion is None else to_numpy(value),
+                output=to_numpy(output) if call.return_output else None,
+                gradients={name: to_numpy(tensor) for name, tensor in gradients.items()},
+                seed=seed,
+            )
+    except ServiceError as refusal:
+        return refusal
 
 
 def whole_gradients(

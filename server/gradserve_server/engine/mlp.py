@@ -51,6 +51,20 @@ class Blueprint:
             for layer in self.architecture.layers
         )
 
+    def row_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape of one row of an input, if rows are computed as if each were alone where none is mixed.
+
+        Such an input is a tensor [..., *row], and rows of several inputs can be joined into one [N, *row].
+
+        Returns:
+            None if it cannot be told which dimensions count the rows.
+        """
+        layers = self.architecture.layers
+        trailing = max(_trailing_dims(layer) for layer in layers)
+        if not any(_tells_channels(layer) for layer in layers):
+            return shape[-trailing:] or (1,)
+        return shape[1:] if trailing == 1 and len(shape) > 1 else None
+
     def draw(self, seed: int, dtype: torch.dtype) -> MLP:
         """Build the module on the CPU with the weights that `torch.manual_seed(seed)` and the constructors give.
 
@@ -121,6 +135,14 @@ def _construct_without_memory(layer: Layer, path: str) -> None:
 def _too_large(what: str, path: str, limits: Limits) -> ResourceExhausted:
     message = f"{what}; this server allows {limits.max_parameters} parameters"
     return ResourceExhausted(message, field=path, reason="TOO_MANY_PARAMETERS")
+
+
+def _trailing_dims(layer: Layer) -> int:
+    return len(_as_tuple(layer.arguments.get("normalized_shape", 1)))
+
+
+def _tells_channels(layer: Layer) -> bool:
+    return LAYERS[layer.type].channels and layer.arguments.get("num_parameters") != 1
 
 
 def _sequential(architecture: Architecture) -> nn.Sequential:

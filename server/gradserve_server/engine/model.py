@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -67,6 +67,16 @@ class Model:
     def requires_grad(self) -> Mapping[str, bool]:
         """Whether each parameter requires grad."""
         return {name: parameter.requires_grad for name, parameter in self.parameters.items()}
+
+    @cached_property
+    def size(self) -> int:
+        """The number of elements of its parameters."""
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    def key(self, call: ForwardCall) -> Hashable | None:
+        """What a call shares with those that it can be computed with; None if there can be none."""
+        special = call.deterministic or self.is_random(call) or self.blueprint.mixes_rows(training=call.training)
+        return None if special or not call.input.size else self.blueprint.row_shape(call.input.shape)
 
     def check_input(self, call: ForwardCall) -> Shape:
         """Check a request's input and give the shape of its output.
