@@ -18,6 +18,7 @@ from gradserve_server.changes import Changes
 from gradserve_server.checkpoints.store import open_store
 from gradserve_server.config import Address, Config, ConfigError
 from gradserve_server.definitions import NewModel
+from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.engine.device import Devices
 from gradserve_server.errors import ServiceError
 from gradserve_server.hosted import HostedModel
@@ -141,7 +142,10 @@ def _assemble(config: Config) -> _Parts:
     registry = Registry(devices, config.limits, archive, changes)
     server = grpc.aio.server(options=_channel_options(config))
     services = (
-        (inference_pb2.DESCRIPTOR.services_by_name["InferenceService"], InferenceServicer(registry)),
+        (
+            inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
+            InferenceServicer(Dispatcher(registry, config.batching)),
+        ),
         (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry)),
         (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
     )

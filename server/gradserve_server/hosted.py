@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
-from gradserve_server.engine import forward, gradient
 from gradserve_server.engine.device import Device
 from gradserve_server.engine.model import Model
 from gradserve_server.errors import Aborted, FailedPrecondition, ServiceError
-from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult
-
-_ResultT = TypeVar("_ResultT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,26 +65,3 @@ class HostedModel:
 
     def _mismatch(self, if_version: int) -> str:
         return f"{self.name} is at version {self.version}, not {if_version}"
-
-    async def forward(self, call: ForwardCall) -> ForwardResult:
-        """Compute the output on the model's device."""
-        self.check_serving()
-        return await self.device.run(self._forward, call)
-
-    async def gradient(self, call: GradientCall) -> GradientResult:
-        """Compute gradients on the model's device."""
-        self.check_serving()
-        return await self.device.run(self._gradient, call)
-
-    def _forward(self, call: ForwardCall) -> ForwardResult:
-        return _answer(forward.compute(self.model, [forward.prepare(self.model, call)]))
-
-    def _gradient(self, call: GradientCall) -> GradientResult:
-        return _answer(gradient.compute(self.model, [gradient.prepare(self.model, call)]))
-
-
-def _answer(results: Sequence[_ResultT | ServiceError]) -> _ResultT:
-    (result,) = results
-    if isinstance(result, ServiceError):
-        raise result
-    return result

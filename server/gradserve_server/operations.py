@@ -32,6 +32,11 @@ class ForwardCall:
     seed: int | None = None
     deterministic: bool = False
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        return self.input.nbytes
+
 
 @dataclass(frozen=True)
 class LossCall:
@@ -48,6 +53,12 @@ class LossCall:
     target: Array | None = None
     reduction: str = ""
     arguments: Mapping[str, LossArgument] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        tensors = (self.target, *self.arguments.values())
+        return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, np.ndarray))
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,12 @@ class GradientCall(ForwardCall):
     wrt: tuple[str, ...] = ()
     per_sample: bool = False
     return_output: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        parts = (self.input, self.loss, self.grad_output)
+        return sum(part.nbytes for part in parts if part is not None)
 
 
 @dataclass(frozen=True)

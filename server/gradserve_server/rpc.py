@@ -31,7 +31,8 @@ def handlers(service: ServiceDescriptor, servicer: object, gate: Gate = open_gat
 
     Args:
         service: Its descriptor; each method is looked up on the servicer by its name.
-        servicer: Has an async method for each unary reply and an async generator for each stream of replies.
+        servicer: Has an async method for each unary reply and an async generator for each stream of replies; what
+            they give is a message, or the bytes of one.
         gate: Asked before each call.
     """
     methods = {method.name: _handler(method, getattr(servicer, method.name), gate) for method in service.methods}
@@ -44,7 +45,7 @@ def _handler(method: MethodDescriptor, call: Callable[..., Any], gate: Gate) -> 
     handler: grpc.RpcMethodHandler[Any, Any] = make(
         wrap(method, call, gate),
         request_deserializer=_reader(request_type),
-        response_serializer=GetMessageClass(method.output_type).SerializeToString,
+        response_serializer=_writer(GetMessageClass(method.output_type)),
     )
     return handler
 
@@ -59,6 +60,15 @@ def _reader(request_type: type[Message]) -> Callable[[bytes], Message | _Malform
             return _Malformed()
 
     return read
+
+
+def _writer(reply_type: type[Message]) -> Callable[[Message | bytes], bytes]:
+    serialize = reply_type.SerializeToString
+
+    def write(reply: Message | bytes) -> bytes:
+        return reply if isinstance(reply, bytes) else serialize(reply)
+
+    return write
 
 
 def _check(request: object, method: MethodDescriptor) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from gradserve_server.answers import Answers
+from gradserve_server.batching.batcher import Batcher
 from gradserve_server.errors import ServiceError
 from gradserve_server.hosted import HostedModel
 
@@ -21,6 +22,7 @@ class Slot:
         answers: What loads with an id were told.
         writer: Held by who changes the model.
         upload: Held by who sends weights for it, so that there is one copy of them at a time.
+        batcher: Where its requests wait; None before the first.
     """
 
     hosted: HostedModel | None = None
@@ -29,6 +31,13 @@ class Slot:
     answers: Answers = field(default_factory=Answers)
     writer: asyncio.Lock = field(default_factory=asyncio.Lock)
     upload: asyncio.Lock = field(default_factory=asyncio.Lock)
+    batcher: Batcher | None = None
+
+    def current(self) -> HostedModel:
+        """The model, of a slot that has one: it keeps it, also when its name is given up."""
+        if self.hosted is None:
+            raise LookupError("there is no model in this slot yet")
+        return self.hosted
 
     def next_version(self, old: HostedModel) -> int:
         """The version of the next weights."""

@@ -36,7 +36,9 @@ CODES: Mapping[type[errors.ServiceError], grpc.StatusCode] = {
 # Details beyond about 8 KiB exceed what a client accepts as metadata; base64 and the message's second copy count too.
 _LONGEST_MESSAGE = 1024
 
-_DO_NOT_RETRY = ("grpc-retry-pushback-ms", "-1")
+_PUSHBACK = "grpc-retry-pushback-ms"
+_DO_NOT_RETRY = -1
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 10, 60_000
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ def failure_of(error: Exception) -> Failure:
     refusal = error if isinstance(error, errors.ServiceError) else _internal(error)
     code = CODES.get(type(refusal), grpc.StatusCode.INTERNAL)
     trailing = [*(rpc_status.to_status(status_of(refusal, code)).trailing_metadata or ())]
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        trailing.append(_DO_NOT_RETRY)
+    if isinstance(refusal, errors.ResourceExhausted):
+        trailing.append((_PUSHBACK, str(_pushback(refusal.retry_after))))
     return Failure(code, _shortened(refusal.text), tuple(trailing))
 
 
@@ -73,6 +75,13 @@ def status_of(refusal: errors.ServiceError, code: grpc.StatusCode) -> status_pb2
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _pushback(retry_after: float | None) -> int:
+    """The pause before a retry in milliseconds; negative for none (gRFC A6, "Pushback")."""
+    if retry_after is None:
+        return _DO_NOT_RETRY
+    return min(max(round(retry_after * 1000), _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
 
 def _internal(error: Exception) -> errors.ServiceError:

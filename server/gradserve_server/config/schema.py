@@ -93,6 +93,25 @@ class ComputeConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class BatchingConfig:
+    """How the requests to one model wait for its device, and are computed together.
+
+    Attributes:
+        max_batch_rows: The most rows that are computed together; a single request may have more.
+        max_queue_delay: How long a request waits for others while the device is free, in seconds.
+        max_queue_rows: The most rows that wait; what comes beyond is refused.
+        max_queue_bytes: The most bytes of requests that wait.
+        max_deadline: How long a request may wait that has no deadline or a later one, in seconds.
+    """
+
+    max_batch_rows: Count = 256
+    max_queue_delay: Annotated[Seconds, Field(le=60)] = 0.0
+    max_queue_rows: Count = 8192
+    max_queue_bytes: Count = 256 * 1024**2
+    max_deadline: Annotated[Seconds, Field(gt=0)] = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
 class Limits:
     """What the server refuses to exceed.
 
@@ -157,6 +176,7 @@ class Config:
         server: How the server is reached and how it ends.
         store: What the server keeps on disk.
         compute: How models compute.
+        batching: How requests wait and are computed together.
         limits: What the server refuses to exceed.
         models: The models to create at start, by name.
     """
@@ -164,5 +184,6 @@ class Config:
     server: ServerConfig = ServerConfig()
     store: StoreConfig = StoreConfig()
     compute: ComputeConfig = ComputeConfig()
+    batching: BatchingConfig = BatchingConfig()
     limits: Limits = Limits()
     models: Mapping[ModelName, ModelConfig] = Field(default_factory=dict)

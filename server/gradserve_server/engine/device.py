@@ -41,6 +41,11 @@ class Device:
     executor: ThreadPoolExecutor = field(repr=False)
 
     @property
+    def is_cpu(self) -> bool:
+        """Whether it is the CPU, which any thread can use."""
+        return self.name == "cpu"
+
+    @property
     def torch_device(self) -> torch.device:
         """The device in torch's terms."""
         return torch.device(self.name)

@@ -4,59 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gradserve import codec
-from gradserve.v1 import inference_pb2, inference_pb2_grpc
+from gradserve.v1 import inference_pb2
+from gradserve_server.batching.operation import FORWARD, GRADIENT
+from gradserve_server.batching.request import Origin, Request
+from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import ForwardCall, GradientCall, LossArgument, LossCall
-from gradserve_server.registry import Registry
+from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, LossArgument, LossCall
 from gradserve_server.rpc import Context
+from gradserve_server.servicers.origins import CallOrigin
+from gradserve_server.servicers.replies import forward_reply, gradient_reply
 from gradserve_server.servicers.tensors import read_required_tensor, read_tensor
 
 _MOST_ARGUMENTS = 16
 
 
-class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+class InferenceServicer:
     """Reads requests, has the model compute, writes replies."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
 
-    async def Forward(  # noqa: N802 - the RPC's name
-        self, request: inference_pb2.ForwardRequest, context: Context
-    ) -> inference_pb2.ForwardResponse:
-        """Compute `model(input)`."""
-        hosted = self._registry.get(request.model, field_path="model")
-        hosted.check_read(request.if_version if request.HasField("if_version") else None)
-        result = await hosted.forward(
-            ForwardCall(
-                input=read_required_tensor(request.input, "input", present=request.HasField("input")),
-                training=request.training,
-                seed=request.seed if request.HasField("seed") else None,
-                deterministic=request.deterministic,
-            )
-        )
-        return inference_pb2.ForwardResponse(
-            output=codec.encode(result.output), version=hosted.version, seed=result.seed
-        )
+    async def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+        """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
+        return await self._dispatcher.submit(request.model, _forward(request, CallOrigin(context)))
 
-    async def Gradient(  # noqa: N802 - the RPC's name
-        self, request: inference_pb2.GradientRequest, context: Context
-    ) -> inference_pb2.GradientResponse:
-        """Compute a loss and its gradients, or a vector-Jacobian product."""
-        hosted = self._registry.get(request.model, field_path="model")
-        hosted.check_read(request.if_version if request.HasField("if_version") else None)
-        result = await hosted.gradient(_gradient_call(request))
-        return inference_pb2.GradientResponse(
-            loss=None if result.loss is None else codec.encode(result.loss),
-            output=None if result.output is None else codec.encode(result.output),
-            gradients={name: codec.encode(gradient) for name, gradient in result.gradients.items()},
-            version=hosted.version,
-            seed=result.seed,
-        )
+    async def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+        """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
+        return await self._dispatcher.submit(request.model, _gradient(request, CallOrigin(context)))
 
 
-def _gradient_call(request: inference_pb2.GradientRequest) -> GradientCall:
-    return GradientCall(
+def _forward(request: inference_pb2.ForwardRequest, origin: Origin) -> Request[ForwardCall, ForwardResult, bytes]:
+    call = ForwardCall(
+        input=read_required_tensor(request.input, "input", present=request.HasField("input")),
+        training=request.training,
+        seed=request.seed if request.HasField("seed") else None,
+        deterministic=request.deterministic,
+    )
+    return Request(FORWARD, call, forward_reply, origin, request.if_version if request.HasField("if_version") else None)
+
+
+def _gradient(request: inference_pb2.GradientRequest, origin: Origin) -> Request[GradientCall, GradientResult, bytes]:
+    call = GradientCall(
         input=read_required_tensor(request.input, "input", present=request.HasField("input")),
         training=request.training,
         seed=request.seed if request.HasField("seed") else None,
@@ -66,6 +54,9 @@ def _gradient_call(request: inference_pb2.GradientRequest) -> GradientCall:
         wrt=tuple(request.wrt),
         per_sample=request.per_sample,
         return_output=request.return_output,
+    )
+    return Request(
+        GRADIENT, call, gradient_reply, origin, request.if_version if request.HasField("if_version") else None
     )
 
 
