@@ -6,18 +6,19 @@ from gradserve_server.batching import policy
 
 
 @pytest.mark.parametrize(
-    ("cost", "lone", "expected"),
+    ("cost", "lone", "max_delay", "expected"),
     [
-        (2_213, False, True),
-        (65_536, False, True),
-        (65_537, False, False),
-        (65_537, True, True),
-        (4_194_304, True, True),
-        (4_194_305, True, False),
+        (2_213, False, 0.0, True),
+        (65_536, False, 0.0, True),
+        (65_537, False, 0.0, False),
+        (65_537, True, 0.0, True),
+        (4_194_304, True, 0.0, True),
+        (4_194_305, True, 0.0, False),
+        (1, True, 0.001, False),
     ],
 )
-def test_tiny_work_is_done_at_once_and_small_work_for_a_lone_caller(cost, lone, expected):
-    assert policy.is_computed_at_once(cost, lone=lone) is expected
+def test_tiny_work_is_done_at_once_and_small_work_for_a_lone_caller(cost, lone, max_delay, expected):
+    assert policy.is_computed_at_once(cost, lone=lone, max_delay=max_delay) is expected
 
 
 @pytest.mark.parametrize(
