@@ -234,6 +234,7 @@ def test_a_request_whose_time_is_over_before_the_device_is_free_is_never_compute
     async def body() -> list[object]:
         async with bench.busy():
             task = asyncio.create_task(bench.submit(rows(), Caller(seconds_left=0.001)))
+            await settled()
             await asyncio.sleep(0.002)
         return await outcomes([task])
 
@@ -248,6 +249,7 @@ def test_a_request_without_a_deadline_waits_no_longer_than_is_set(hosted):
         end = threading.Event()
         holding = hosted.device.executor.submit(end.wait)
         task = asyncio.create_task(bench.submit(rows()))
+        await settled()
         await asyncio.sleep(0.002)
         end.set()
         await asyncio.wrap_future(holding)
