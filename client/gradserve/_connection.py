@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
@@ -46,6 +48,20 @@ class Connection:
             return ClientClosedError("the client was closed during the call", call_id=call_id)
         return failure
 
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Begin a call inside the block.
+
+        Raises:
+            ClientClosedError: Another thread has closed the client; gRPC itself raises a ValueError.
+        """
+        try:
+            yield
+        except ValueError as error:
+            if not self.closed:
+                raise
+            raise ClientClosedError("the client is closed") from error
+
     def close(self) -> None:
         """End the channel, and with it every call that still runs; a second time does nothing."""
         self.closed = True
@@ -75,7 +91,8 @@ class Caller:
         seconds = self.seconds(timeout)
         call_id, metadata = self.identify()
         try:
-            return method(request, timeout=seconds, metadata=metadata, wait_for_ready=wait_for_ready)
+            with self.connection.calling():
+                return method(request, timeout=seconds, metadata=metadata, wait_for_ready=wait_for_ready)
         except grpc.RpcError as error:
             raise self.connection.failure(error, call_id) from error
 

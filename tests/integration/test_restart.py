@@ -1,10 +1,7 @@
 """What was acknowledged is there after a kill and a restart; what cannot be served says why, and the others serve."""
 
-import random
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +21,7 @@ from gradserve.v1.state_pb2 import (
 )
 from gradserve.v1.state_pb2_grpc import StateServiceStub
 from gradserve_server.checkpoints.store import open_store
-from tests.support.server import RunningServer, start_server
+from tests.support.server import start_server
 from tests.support.weights import download, upload
 
 MLP = gradserve.MLP(3, [4], 2)
@@ -216,40 +213,3 @@ def test_a_second_server_on_the_same_folder_does_not_start(tmp_path):
     assert second.returncode != 0
     assert len(second.stderr.splitlines()) == 1
     assert "another server" in second.stderr
-
-
-@pytest.mark.slow
-def test_no_acknowledged_load_is_lost_and_none_is_torn_by_kills_at_random_moments(tmp_path):
-    """Ten lives of one folder, each ended at a random moment of a loop of loads."""
-    chance = random.Random(7)  # noqa: S311 - moments to kill at, not secrets
-    acknowledged = 0
-    with start_server(data_dir=tmp_path) as server, gradserve.Client(server.target) as client:
-        client.create_model("a", MLP)
-        server.stop()
-    for life in range(10):
-        with start_server(data_dir=tmp_path) as server, grpc.insecure_channel(server.target) as channel:
-            if life:
-                kept = live(channel, "a")
-                assert len(kept) == 1
-                assert kept.pop() >= acknowledged
-            killer = threading.Timer(chance.uniform(0.02, 0.3), kill, [server])
-            killer.start()
-            acknowledged = load_until_killed(channel, acknowledged)
-            killer.join()
-    with open_store(tmp_path) as store:
-        named = store.manifest("a").files
-    assert {file.name for file in (tmp_path / "a").iterdir()} == {*named, "manifest.json"}
-
-
-def kill(server: RunningServer) -> None:
-    server.process.send_signal(signal.SIGKILL)
-
-
-def load_until_killed(channel: grpc.Channel, acknowledged: int) -> int:
-    """Load ever higher constants; give the highest that was acknowledged."""
-    while True:
-        try:
-            upload(channel, "a", constant(acknowledged + 1))
-        except grpc.RpcError:
-            return acknowledged
-        acknowledged += 1
