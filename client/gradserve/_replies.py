@@ -46,7 +46,7 @@ def model_info(model: model_pb2.Model) -> ModelInfo:
     return ModelInfo(
         name=model.name,
         architecture=Sequential(_layer(layer) for layer in model.architecture.sequential.layers),
-        dtype=codec.dtype_name(model.dtype),
+        dtype=codec.dtype_name(model.dtype) if model.dtype else "",
         device=model.device,
         version=model.version,
         total_parameters=model.total_parameters,

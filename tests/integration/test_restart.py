@@ -11,6 +11,8 @@ import grpc
 import numpy as np
 import pytest
 import torch
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 import gradserve
 from gradserve.v1.state_pb2 import (
@@ -166,17 +168,39 @@ def test_a_model_whose_weights_are_damaged_is_not_serving_until_a_checkpoint_is_
         assert (client.model("a").info().serving, live(channel, "a")) == (True, {5.0})
 
 
-def test_a_model_whose_manifest_is_damaged_can_only_be_deleted(tmp_path):
+def test_a_model_whose_manifest_is_damaged_is_listed_with_the_reason_and_can_only_be_deleted(tmp_path):
     with serving(tmp_path) as (client, _):
         client.create_model("a", MLP)
+        client.create_model("b", MLP)
     damage(tmp_path / "a" / "manifest.json")
-    with serving(tmp_path) as (client, _):
+    with serving(tmp_path) as (client, channel):
+        a, b = client.list_models()
+        assert (a.name, a.serving, b.name, b.serving) == ("a", False, "b", True)
+        assert "what is kept of a is damaged" in a.state_reason
+        assert client.model("a").info() == a
+        health = HealthStub(channel).Check(HealthCheckRequest(service="a"), timeout=SECONDS)
+        assert health.status == HealthCheckResponse.NOT_SERVING
+        for call in (client.model("a").state_dict, lambda: client.model("a").requires_grad_("*", False)):
+            with pytest.raises(gradserve.DataLossError, match="what is kept of a is damaged"):
+                call()
         with pytest.raises(gradserve.DataLossError):
-            client.model("a").info()
-        client.delete_model("a")
-        with pytest.raises(gradserve.NotFoundError):
-            client.model("a").info()
+            client.delete_model("a", if_version=1)
+        assert client.delete_model("a") == 0
+        assert [model.name for model in client.list_models()] == ["b"]
+
+
+@pytest.mark.parametrize("manifest", [None, b"", b'{"last_version": 1, "version": 77, '], ids=["gone", "empty", "cut"])
+def test_a_model_made_in_the_place_of_a_damaged_one_goes_on_above_every_version_that_was_told(tmp_path, manifest):
+    with serving(tmp_path) as (client, channel):
         client.create_model("a", MLP)
+        for _ in range(80):
+            told = upload(channel, "a", constant(6), durable=False).version
+    file = tmp_path / "a" / "manifest.json"
+    file.unlink() if manifest is None else file.write_bytes(manifest)
+    with serving(tmp_path) as (client, _):
+        client.delete_model("a")
+    with serving(tmp_path) as (client, _):
+        assert client.create_model("a", MLP).info().version > told
 
 
 def damage(file: Path) -> None:

@@ -327,7 +327,9 @@ class Model(_message.Message):
     text: _builtins.str
     """The text of `print(model)`."""
     state: Global___ModelState.ValueType
-    """Whether the model answers requests."""
+    """Whether the model answers requests. Of a model whose manifest on the server's disk is damaged, nothing is set but
+    name, state and state_reason.
+    """
     state_reason: _builtins.str
     """Why it does not; empty while it does."""
     seed: _builtins.int
@@ -683,7 +685,7 @@ class DeleteModelResponse(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """The version that the model had."""
+    """The version that the model had; 0 if that is damaged on the server's disk."""
     def __init__(
         self,
         *,
