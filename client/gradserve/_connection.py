@@ -119,9 +119,17 @@ class Caller:
         Raises:
             ResourceExhaustedError: A limit is exceeded.
         """
-        if not _sizes.are_large(arrays):
-            return
+        if _sizes.are_large(arrays):
+            _sizes.check(arrays, self._limits(timeout), self.connection.options.max_message_bytes)
+
+    def chunk_bytes(self, total_bytes: int, timeout: Timeout) -> int:
+        """Return how much of so many bytes to send at a time; asks the server for its limits where they matter."""
+        if total_bytes <= _sizes.FITS_EVERYWHERE_BYTES:
+            return _sizes.FITS_EVERYWHERE_BYTES
+        return _sizes.chunk_bytes(self._limits(timeout), self.connection.options.max_message_bytes)
+
+    def _limits(self, timeout: Timeout) -> Limits:
         if self.connection.limits is None:
             reply = self.call(self.connection.models.GetServerInfo, model_pb2.GetServerInfoRequest(), timeout)
             self.connection.limits = _replies.server_info(reply).limits
-        _sizes.check(arrays, self.connection.limits, self.connection.options.max_message_bytes)
+        return self.connection.limits

@@ -143,6 +143,8 @@ class Limits:
     """The most layers of one model."""
     max_models: int
     """The most models."""
+    min_upload_bytes_per_second: int
+    """How fast the bytes of weights that are loaded must come, beyond 30 seconds of patience."""
 
 
 @dataclass(frozen=True, slots=True)
