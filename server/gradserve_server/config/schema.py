@@ -122,6 +122,8 @@ class Limits:
         max_parameters: Parameter elements of one model.
         max_layers: Layers of one model.
         max_models: Models.
+        min_upload_bytes_per_second: How fast weights that are sent must come, beyond the 30 seconds for which each part
+            is waited for.
     """
 
     # gRPC holds a message's size in a signed 32-bit integer.
@@ -131,6 +133,7 @@ class Limits:
     max_parameters: Count = 2**28
     max_layers: Count = 256
     max_models: Count = 1024
+    min_upload_bytes_per_second: Count = 65_536
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
