@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.strategies import SearchStrategy
 
 from tests.properties.case import Case
+
+CaseT = TypeVar("CaseT")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Effort:
     floor: int
     seed: int
 
-    def run(self, title: str, cases: SearchStrategy[Case], check: Callable[[Case], None], count: int) -> None:
+    def run(self, title: str, cases: SearchStrategy[CaseT], check: Callable[[CaseT], None], count: int) -> None:
         """Check so many cases, and shrink one that fails; each title has random numbers of its own."""
         limits = settings(
             max_examples=count,
@@ -46,7 +49,7 @@ class Effort:
         @hypothesis.seed(f"{title} {self.seed}")
         @limits
         @hypothesis.given(case=cases)
-        def every_case(case: Case) -> None:
+        def every_case(case: CaseT) -> None:
             check(case)
 
         every_case()
