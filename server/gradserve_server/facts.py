@@ -6,17 +6,43 @@ called on the event loop's thread, and none blocks, fails or takes more than abo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 GrpcType: TypeAlias = Literal["unary", "client_stream", "server_stream", "bidi_stream"]
 
 Outcome: TypeAlias = Literal["ok", "invalid", "rejected", "deadline", "cancelled", "error"]
-"""How a request ended: answered; refused for what it asks; refused for the state of the server; too late; given up by
-its caller; failed through a fault of the server."""
+"""How a call ended: answered; refused for what it asks; refused for a limit or for the state of the server; too late;
+given up by its caller; failed through a fault of the server."""
 
 ReleaseReason: TypeAlias = Literal["full", "window", "idle", "drain", "single"]
 """Why a batch was computed when it was: it was full; its oldest request had waited for as long as it may; the device
 was idle; the server was stopping; or it is one request that is computed alone."""
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    "OK": "ok",
+    "INVALID_ARGUMENT": "invalid",
+    "NOT_FOUND": "invalid",
+    "ALREADY_EXISTS": "invalid",
+    "FAILED_PRECONDITION": "invalid",
+    "ABORTED": "invalid",
+    "OUT_OF_RANGE": "invalid",
+    "UNIMPLEMENTED": "invalid",
+    "UNAUTHENTICATED": "invalid",
+    "PERMISSION_DENIED": "invalid",
+    "RESOURCE_EXHAUSTED": "rejected",
+    "UNAVAILABLE": "rejected",
+    "DEADLINE_EXCEEDED": "deadline",
+    "CANCELLED": "cancelled",
+    "DATA_LOSS": "error",
+    "INTERNAL": "error",
+    "UNKNOWN": "error",
+}
+
+
+def outcome_of(code: str) -> Outcome:
+    """The outcome that the name of a `grpc.StatusCode` stands for."""
+    return _OUTCOMES[code]
 
 
 class RpcMethod(NamedTuple):
@@ -77,7 +103,7 @@ class BatchFact(NamedTuple):
     Attributes:
         model: The model's name in the registry.
         operation: "forward" or "gradient".
-        reason: Why it was released.
+        reason: Why it was released then.
         rows: Of all its requests.
         seconds: How long it was computed.
     """
@@ -89,18 +115,18 @@ class BatchFact(NamedTuple):
     seconds: float
 
 
-class StateFact(NamedTuple):
-    """One call that moves or keeps weights has ended.
+class QueueState(NamedTuple):
+    """What waits to be computed for one model.
 
     Attributes:
-        operation: The RPC's name in snake case, such as "load_state_dict".
-        result: How it ended.
-        seconds: From its arrival to its end.
+        requests: How many requests.
+        rows: Their rows together.
+        capacity_rows: The most rows that may wait.
     """
 
-    operation: str
-    result: Outcome
-    seconds: float
+    requests: int
+    rows: int
+    capacity_rows: int
 
 
 class Instruments(Protocol):
@@ -126,6 +152,3 @@ class Instruments(Protocol):
 
     def batch_computed(self, fact: BatchFact) -> None:
         """A batch has been computed, whether or not that succeeded."""
-
-    def state_operated(self, fact: StateFact) -> None:
-        """A call that moves or keeps weights has ended."""
