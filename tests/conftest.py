@@ -1,5 +1,6 @@
 """What every test may ask for: one real server with the bundled models, and a client of it."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 import gradserve
 from tests.support.no_pickle import sitecustomize  # noqa: F401 - from here on nothing can be unpickled
 from tests.support.server import RunningServer, start_server
+
+# Every server that a test starts, however it does, is out of the way of all others.
+os.environ["GRADSERVE_SERVER__SERVER__METRICS_LISTEN"] = "127.0.0.1:0"
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,9 @@ class QueueState(NamedTuple):
 class Instruments(Protocol):
     """Takes facts as they happen."""
 
+    def rpc_served(self, method: RpcMethod) -> None:
+        """A method will be served: said of each, before any call."""
+
     def rpc_started(self, method: RpcMethod) -> None:
         """A call has reached its handler."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -31,6 +32,11 @@ class ForwardCall:
     training: bool = False
     seed: int | None = None
     deterministic: bool = False
+
+    @property
+    def rows(self) -> int:
+        """The product of the input's leading dimensions."""
+        return math.prod(self.input.shape[:-1])
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ class Registry:
             operations = await device.run(warm_up, model)
             version = self.archive.manifest(new.name).last_version + 1
             told_seed = None if new.weights is not None else seed
-            hosted = HostedModel(new.name, version, model, device, operations, datetime.now(UTC), told_seed)
+            now = datetime.now(UTC)
+            hosted = HostedModel(new.name, version, model, device, operations, now, now, told_seed)
             slot.hosted = await self.keep(hosted, new_weights=True)
         self._changes.announce()
         return slot.hosted
@@ -132,8 +133,9 @@ class Registry:
             model = await old.device.run(move, await self.weights_of(old, device), device, dtype, flags)
             operations = await device.run(warm_up, model)
             converted = dtype != old.model.dtype_name
-            version = slot.next_version(old) if converted else old.version
-            new = replace(old, model=model, device=device, version=version, operations=operations, failure=None)
+            new = replace(old, model=model, device=device, operations=operations, failure=None)
+            if converted:
+                new = replace(new, version=slot.next_version(old), version_time=datetime.now(UTC))
             slot.hosted = await self.keep(new, new_weights=converted)
         self._changes.announce()
         return slot.hosted
@@ -179,7 +181,7 @@ class Registry:
         model = await device.run(old.model.with_weights, arrived.tensors)
         operations = old.operations or await device.run(warm_up, model)
         new = replace(old, model=model, device=device, operations=operations, failure=None)
-        return replace(new, version=slot.next_version(old), unsaved=True)
+        return replace(new, version=slot.next_version(old), version_time=datetime.now(UTC), unsaved=True)
 
     async def keep(
         self, hosted: HostedModel, *, new_weights: bool, accepted: AcceptedLoad | None = None
