@@ -88,16 +88,18 @@ def _reader(request_type: type[Message]) -> Callable[[bytes], Message | _Malform
 
 
 def code_name(error: BaseException | None, context: Context) -> str:
-    """The name of the status with which a call ends that raises an error, or none.
-
-    gRPC cancels the handler both of a caller that goes away and of one whose deadline passes.
-    """
+    """The name of the status with which a call ends that raises an error, or none."""
     if error is None:
         return "OK"
     if isinstance(error, ServiceError):
         return CODES[type(error)].name
     if isinstance(error, Exception):
         return "INTERNAL"
+    return _cancellation(context)
+
+
+def _cancellation(context: Context) -> str:
+    # gRPC cancels a call both when its caller goes away and when its deadline passes.
     return "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
 
 
@@ -124,12 +126,30 @@ class _Rpc:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        method, instruments = self._endpoint.method, self._endpoint.instruments
-        instruments.rpc_handled(RpcFact(method, code_name(error, self._context), perf_counter() - self._start))
-        if not isinstance(error, Exception):
-            return False
-        self.failure = failure_of(error)
-        return True
+        if isinstance(error, Exception):
+            self.failure = failure_of(error)
+            return True
+        self._handled(code_name(error, self._context))
+        return False
+
+    def _handled(self, code: str) -> None:
+        seconds = perf_counter() - self._start
+        self._endpoint.instruments.rpc_handled(RpcFact(self._endpoint.method, code, seconds))
+
+    async def abort(self) -> NoReturn:
+        """Tell the caller of the failure, and what has become of the call.
+
+        To a handler that reads, gRPC shows a caller who goes away as one who has no more to send. So a call may fail
+        for the lack of a message and turn out to be cancelled: then its caller cannot be told.
+        """
+        try:
+            await self._context.abort(self.failure.code, self.failure.details, self.failure.trailing_metadata)
+        except grpc.aio.AbortError:
+            self._handled(self.failure.code.name)
+            raise
+        except BaseException:
+            self._handled(_cancellation(self._context))
+            raise
 
     def receive(self, request: object) -> None:
         """Take one request, or refuse it as malformed."""
@@ -163,7 +183,7 @@ def _unary_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], Awaitable[M
             rpc.sent()
             return reply
         del request
-        return await _abort(context, rpc.failure)
+        return await rpc.abort()
 
     return unary
 
@@ -178,7 +198,7 @@ def _stream_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], AsyncItera
                 rpc.sent()
             return
         del request
-        await _abort(context, rpc.failure)
+        await rpc.abort()
 
     return stream
 
@@ -190,7 +210,7 @@ def _upload_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], Awaitable[
             reply: Message = await endpoint.call(rpc.receiving(requests), context)
             rpc.sent()
             return reply
-        return await _abort(context, rpc.failure)
+        return await rpc.abort()
 
     return upload
 
@@ -203,13 +223,9 @@ def _duplex_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], AsyncItera
                 yield reply
                 rpc.sent()
             return
-        await _abort(context, rpc.failure)
+        await rpc.abort()
 
     return duplex
-
-
-async def _abort(context: Context, failure: Failure) -> NoReturn:
-    await context.abort(failure.code, failure.details, failure.trailing_metadata)
 
 
 _GRPC_TYPES: Mapping[tuple[bool, bool], GrpcType] = {
