@@ -151,8 +151,8 @@ def _assemble(config: Config) -> _Parts:
     devices = Devices(config.compute.threads)
     store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
     archive = Archive(store, config.store.automatic_checkpoints)
-    registry = Registry(devices, config.limits, archive, changes)
-    metrics = Metrics(registry.__contains__)
+    metrics = Metrics()
+    registry = Registry(devices, config.limits, archive, changes, metrics)
     http = _http_endpoint(config.server.metrics_listen)
     server = grpc.aio.server(options=_channel_options(config))
     services = (

@@ -147,6 +147,12 @@ class Instruments(Protocol):
     def rpc_handled(self, fact: RpcFact) -> None:
         """A call has ended: once for each that has started."""
 
+    def model_created(self, name: str) -> None:
+        """A model is in the registry: it was created, or kept from before."""
+
+    def model_deleted(self, name: str) -> None:
+        """A model is in the registry no more."""
+
     def request_started(self, operation: str) -> None:
         """A request to a model of the registry has arrived."""
 

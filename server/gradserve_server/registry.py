@@ -24,6 +24,7 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.state import state_dict
 from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
+from gradserve_server.facts import Instruments
 from gradserve_server.hosted import HostedModel
 from gradserve_server.selection import updated_flags
 from gradserve_server.slot import Slot
@@ -41,11 +42,14 @@ class Registry:
     stop it in the middle.
     """
 
-    def __init__(self, devices: Devices, limits: Limits, archive: Archive, changes: Changes) -> None:
+    def __init__(
+        self, devices: Devices, limits: Limits, archive: Archive, changes: Changes, instruments: Instruments
+    ) -> None:
         self.devices = devices
         self.limits = limits
         self.archive = archive
         self._changes = changes
+        self._instruments = instruments
         self._slots: dict[str, Slot] = {}
         self._unfinished: set[asyncio.Task[Any]] = set()
 
@@ -89,6 +93,8 @@ class Registry:
     def restore(self, name: str, slot: Slot) -> None:
         """Take a model that was kept, as the server starts."""
         self._slots[name] = slot
+        if slot.hosted is not None:
+            self._instruments.model_created(name)
         self._changes.announce()
 
     async def create(self, new: NewModel) -> HostedModel:
@@ -113,6 +119,7 @@ class Registry:
             now = datetime.now(UTC)
             hosted = HostedModel(new.name, version, model, device, operations, now, now, told_seed)
             slot.hosted = await self.keep(hosted, new_weights=True)
+        self._instruments.model_created(new.name)
         self._changes.announce()
         return slot.hosted
 
@@ -160,6 +167,7 @@ class Registry:
             version = max(old.version, slot.last_version)
             await asyncio.to_thread(self.archive.delete, name, version)
             del self._slots[name]
+            self._instruments.model_deleted(name)
         self._changes.announce()
         return old.version
 

@@ -16,6 +16,7 @@ from gradserve_server.checkpoints.store import open_store
 from gradserve_server.config import Limits
 from gradserve_server.definitions import ModelUpdate, NewModel
 from gradserve_server.engine.device import Devices
+from gradserve_server.metrics import Metrics
 from gradserve_server.operations import ForwardCall
 from gradserve_server.registry import Registry
 
@@ -39,7 +40,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]
 
 @pytest.fixture
 def registry(devices: Devices, archive: Archive) -> Registry:
-    return Registry(devices, Limits(max_models=3), archive, Changes())
+    return Registry(devices, Limits(max_models=3), archive, Changes(), Metrics())
 
 
 def test_of_many_who_create_one_name_at_once_one_succeeds(registry):

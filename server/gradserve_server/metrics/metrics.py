@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 from gradserve_server.facts import BatchFact, RequestFact, RpcFact, RpcMethod
 from gradserve_server.metrics.readings import Reading
@@ -19,18 +18,12 @@ class Metrics:
     """Counts what it is told: the server's Instruments. Belongs to the event loop's thread.
 
     Labels are bounded: methods are those that are served, models those of the registry, all other values are the
-    server's own words. What a deleted model has counted goes with it.
+    server's own words. What was counted of a model goes with it.
     """
 
-    def __init__(self, is_registered: Callable[[str], bool]) -> None:
-        """Start from zero.
-
-        Args:
-            is_registered: Whether there is a model of some name now.
-        """
+    def __init__(self) -> None:
         self._rpcs: dict[RpcMethod, RpcSeries] = {}
         self._states: dict[RpcMethod, StateSeries] = {}
-        self._is_registered = is_registered
         self._models: dict[str, ModelSeries] = {}
         self._in_flight: Counter[str] = Counter()
 
@@ -60,6 +53,14 @@ class Metrics:
         if (state := self._states.get(fact.method)) is not None:
             state.count(fact)
 
+    def model_created(self, name: str) -> None:
+        """As Instruments."""
+        self._models[name] = ModelSeries()
+
+    def model_deleted(self, name: str) -> None:
+        """As Instruments."""
+        del self._models[name]
+
     def request_started(self, operation: str) -> None:
         """As Instruments."""
         self._in_flight[operation] += 1
@@ -67,18 +68,19 @@ class Metrics:
     def request_finished(self, fact: RequestFact) -> None:
         """As Instruments."""
         self._in_flight[fact.operation] -= 1
-        model = self._model(fact.model)
-        model.operation(fact.operation).count_request(fact)
-        if fact.outcome in _REJECTED and fact.reason:
-            model.rejected[fact.reason] += 1
+        # The model may have gone before the last request to it has ended.
+        if (model := self._models.get(fact.model)) is not None:
+            model.operation(fact.operation).count_request(fact)
+            if fact.outcome in _REJECTED and fact.reason:
+                model.rejected[fact.reason] += 1
 
     def batch_computed(self, fact: BatchFact) -> None:
         """As Instruments."""
-        self._model(fact.model).operation(fact.operation).count_batch(fact)
+        if (model := self._models.get(fact.model)) is not None:
+            model.operation(fact.operation).count_batch(fact)
 
     def snapshot(self, reading: Reading) -> Snapshot:
         """All numbers as they are now, beside what was read off the server at the same time."""
-        self._forget_deleted()
         return Snapshot(
             rpcs={method: series.copy() for method, series in self._rpcs.items()},
             states={method: series.copy() for method, series in self._states.items()},
@@ -86,16 +88,3 @@ class Metrics:
             in_flight=dict(self._in_flight),
             reading=reading,
         )
-
-    def _model(self, name: str) -> ModelSeries:
-        if (series := self._models.get(name)) is None:
-            series = ModelSeries()
-            # Names come and go, also while nobody scrapes; and a request may end when its model has gone.
-            self._forget_deleted()
-            if self._is_registered(name):
-                self._models[name] = series
-        return series
-
-    def _forget_deleted(self) -> None:
-        for name in [name for name in self._models if not self._is_registered(name)]:
-            del self._models[name]
