@@ -139,10 +139,10 @@ class Instruments(Protocol):
         """A call has reached its handler."""
 
     def rpc_received(self, method: RpcMethod) -> None:
-        """A call's request, or one more message of its requests, has been read."""
+        """One more message of a stream of requests has been read; a single request came with its call."""
 
     def rpc_sent(self, method: RpcMethod) -> None:
-        """A call's reply, or one more message of its replies, has been handed to gRPC."""
+        """One more message of a stream of replies was sent; a single reply goes with the end of its call."""
 
     def rpc_handled(self, fact: RpcFact) -> None:
         """A call has ended: once for each that has started."""

@@ -129,10 +129,10 @@ class _Rpc:
         if isinstance(error, Exception):
             self.failure = failure_of(error)
             return True
-        self._handled(code_name(error, self._context))
+        self._tell("OK" if error is None else _cancellation(self._context))
         return False
 
-    def _handled(self, code: str) -> None:
+    def _tell(self, code: str) -> None:
         seconds = perf_counter() - self._start
         self._endpoint.instruments.rpc_handled(RpcFact(self._endpoint.method, code, seconds))
 
@@ -145,28 +145,17 @@ class _Rpc:
         try:
             await self._context.abort(self.failure.code, self.failure.details, self.failure.trailing_metadata)
         except grpc.aio.AbortError:
-            self._handled(self.failure.code.name)
+            self._tell(self.failure.code.name)
             raise
         except BaseException:
-            self._handled(_cancellation(self._context))
+            self._tell(_cancellation(self._context))
             raise
 
-    def receive(self, request: object) -> None:
-        """Take one request, or refuse it as malformed."""
-        if isinstance(request, _Malformed):
-            message = f"the bytes are not a {self._endpoint.input_type} message"
-            raise InvalidArgument(message, reason="MALFORMED_MESSAGE")
-        self._endpoint.instruments.rpc_received(self._endpoint.method)
 
-    async def receiving(self, requests: AsyncIterator[object]) -> AsyncIterator[object]:
-        """The requests as they come; a malformed one is refused."""
-        async for request in requests:
-            self.receive(request)
-            yield request
-
-    def sent(self) -> None:
-        """One reply is on its way."""
-        self._endpoint.instruments.rpc_sent(self._endpoint.method)
+def _check(request: object, endpoint: _Endpoint) -> None:
+    if isinstance(request, _Malformed):
+        message = f"the bytes are not a {endpoint.input_type} message"
+        raise InvalidArgument(message, reason="MALFORMED_MESSAGE")
 
 
 # gRPC keeps the exception that `abort` raises, with its traceback and all that its frames hold. So each boundary leaves
@@ -178,9 +167,8 @@ def _unary_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], Awaitable[M
     async def unary(request: object, context: Context) -> Message:
         with _Rpc(endpoint, context) as rpc:
             endpoint.gate()
-            rpc.receive(request)
+            _check(request, endpoint)
             reply: Message = await endpoint.call(request, context)
-            rpc.sent()
             return reply
         del request
         return await rpc.abort()
@@ -192,10 +180,10 @@ def _stream_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], AsyncItera
     async def stream(request: object, context: Context) -> AsyncIterator[Message]:
         with _Rpc(endpoint, context) as rpc:
             endpoint.gate()
-            rpc.receive(request)
+            _check(request, endpoint)
             async for reply in endpoint.call(request, context):
                 yield reply
-                rpc.sent()
+                endpoint.instruments.rpc_sent(endpoint.method)
             return
         del request
         await rpc.abort()
@@ -207,8 +195,7 @@ def _upload_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], Awaitable[
     async def upload(requests: AsyncIterator[object], context: Context) -> Message:
         with _Rpc(endpoint, context) as rpc:
             endpoint.gate()
-            reply: Message = await endpoint.call(rpc.receiving(requests), context)
-            rpc.sent()
+            reply: Message = await endpoint.call(_readable(requests, endpoint), context)
             return reply
         return await rpc.abort()
 
@@ -219,13 +206,20 @@ def _duplex_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], AsyncItera
     async def duplex(requests: AsyncIterator[object], context: Context) -> AsyncIterator[Message]:
         with _Rpc(endpoint, context) as rpc:
             endpoint.gate()
-            async for reply in endpoint.call(rpc.receiving(requests), context):
+            async for reply in endpoint.call(_readable(requests, endpoint), context):
                 yield reply
-                rpc.sent()
+                endpoint.instruments.rpc_sent(endpoint.method)
             return
         await rpc.abort()
 
     return duplex
+
+
+async def _readable(requests: AsyncIterator[object], endpoint: _Endpoint) -> AsyncIterator[object]:
+    async for request in requests:
+        _check(request, endpoint)
+        endpoint.instruments.rpc_received(endpoint.method)
+        yield request
 
 
 _GRPC_TYPES: Mapping[tuple[bool, bool], GrpcType] = {

@@ -39,7 +39,15 @@ _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 
 @dataclass(slots=True)
 class RpcSeries:
-    """The numbers of one method; `handled` is by the name of the status, and holds every one from the start."""
+    """The numbers of one method.
+
+    Attributes:
+        started: Calls.
+        received: Messages of streams of requests.
+        sent: Messages of streams of replies.
+        handled: Calls that have ended, by the name of their status; each is there from the start.
+        seconds: How long they took.
+    """
 
     started: int = 0
     received: int = 0
@@ -63,8 +71,11 @@ def rpc_families(rpcs: Mapping[RpcMethod, RpcSeries]) -> Iterator[Metric]:
     seconds = HistogramMetricFamily("grpc_server_handling_seconds", "How long calls took.", labels=_LABELS)
     for method, series in rpcs.items():
         started.add_metric(method, series.started)
-        received.add_metric(method, series.received)
-        sent.add_metric(method, series.sent)
+        # Of what is no stream there is one: the request of each call, and the reply of each that succeeds.
+        requests_stream = method.grpc_type in {"client_stream", "bidi_stream"}
+        replies_stream = method.grpc_type in {"server_stream", "bidi_stream"}
+        received.add_metric(method, series.received if requests_stream else series.started)
+        sent.add_metric(method, series.sent if replies_stream else series.handled["OK"])
         for code, count in series.handled.items():
             handled.add_metric((*method, GO_CODES[code]), count)
         seconds.add_metric(method, series.seconds.buckets(), series.seconds.sum)
