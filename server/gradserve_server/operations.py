@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -25,17 +26,24 @@ class ForwardCall:
         training: Whether layers behave as after `model.train()`.
         seed: What random layers draw from; None to have one drawn.
         deterministic: Whether to be bit-equal to torch in process.
+        if_version: The version that the caller expects, compared when it is computed; None for any.
     """
 
     input: Array
     training: bool = False
     seed: int | None = None
     deterministic: bool = False
+    if_version: int | None = None
 
     @property
     def nbytes(self) -> int:
         """The bytes of its tensors."""
         return self.input.nbytes
+
+    @property
+    def rows(self) -> int:
+        """The product of the input's leading dimensions."""
+        return math.prod(self.input.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,11 @@ class ForwardResult:
     output: Array
     seed: int | None
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        return _is_finite(self.output)
+
 
 @dataclass(frozen=True)
 class GradientResult:
@@ -102,6 +115,26 @@ class GradientResult:
     output: Array | None
     gradients: Mapping[str, Array]
     seed: int | None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        arrays = (self.loss, self.output, *self.gradients.values())
+        return all(_is_finite(array) for array in arrays if array is not None)
+
+
+def _is_finite(array: Array) -> bool:
+    # Of a small array half as long as isfinite(array).all().
+    return bool(np.count_nonzero(np.isfinite(array)) == array.size)
+
+
+class Result(Protocol):
+    """What any operation answers."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        ...
 
 
 FLOATING = ("float16", "bfloat16", "float32", "float64")

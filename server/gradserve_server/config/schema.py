@@ -25,6 +25,12 @@ def _is_address(text: str) -> str:
     return text
 
 
+def _has_port(text: str) -> str:
+    if Address.parse(text).port is None:
+        raise ValueError(f"must be HOST:PORT, got {text!r}")
+    return text
+
+
 def _is_model_name(name: str) -> str:
     if name.endswith(".gradient"):
         raise ValueError("must not end in .gradient, which is reserved")
@@ -41,6 +47,8 @@ class ServerConfig:
 
     Attributes:
         listen: Where gRPC is served, as `Address` reads it; port 0 has one chosen.
+        metrics_listen: Where metrics and HTTP health checks are served, as `Address` reads it, but for Unix sockets;
+            port 0 has one chosen. Other machines may reach it: it tells numbers and the names of models.
         allow_insecure: Whether other machines may reach a server that neither encrypts nor asks who calls.
         reflection: Whether gRPC reflection is served.
         drain_delay: How long the server goes on answering after it has said that it stops, in seconds; callers that
@@ -50,6 +58,7 @@ class ServerConfig:
     """
 
     listen: Annotated[str, AfterValidator(_is_address)] = "127.0.0.1:50051"
+    metrics_listen: Annotated[str, AfterValidator(_has_port)] = "127.0.0.1:9464"
     allow_insecure: StrictBool = False
     reflection: StrictBool = True
     drain_delay: Seconds = 0.5

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from gradserve.v1 import inference_pb2
 from gradserve_server.batching.operation import FORWARD, GRADIENT
-from gradserve_server.batching.request import Origin, Request
+from gradserve_server.batching.request import Request
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, LossArgument, LossCall
+from gradserve_server.operations import ForwardCall, GradientCall, LossArgument, LossCall
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.origins import CallOrigin
 from gradserve_server.servicers.replies import forward_reply, gradient_reply
@@ -26,25 +27,29 @@ class InferenceServicer:
 
     async def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
-        return await self._dispatcher.submit(request.model, _forward(request, CallOrigin(context)))
+        read = partial(_forward_call, request)
+        reply = self._dispatcher.submit(request.model, Request(FORWARD, read, forward_reply, CallOrigin(context)))
+        return reply if isinstance(reply, bytes) else await reply
 
     async def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
-        return await self._dispatcher.submit(request.model, _gradient(request, CallOrigin(context)))
+        read = partial(_gradient_call, request)
+        reply = self._dispatcher.submit(request.model, Request(GRADIENT, read, gradient_reply, CallOrigin(context)))
+        return reply if isinstance(reply, bytes) else await reply
 
 
-def _forward(request: inference_pb2.ForwardRequest, origin: Origin) -> Request[ForwardCall, ForwardResult, bytes]:
-    call = ForwardCall(
+def _forward_call(request: inference_pb2.ForwardRequest) -> ForwardCall:
+    return ForwardCall(
         input=read_required_tensor(request.input, "input", present=request.HasField("input")),
         training=request.training,
         seed=request.seed if request.HasField("seed") else None,
         deterministic=request.deterministic,
+        if_version=request.if_version if request.HasField("if_version") else None,
     )
-    return Request(FORWARD, call, forward_reply, origin, request.if_version if request.HasField("if_version") else None)
 
 
-def _gradient(request: inference_pb2.GradientRequest, origin: Origin) -> Request[GradientCall, GradientResult, bytes]:
-    call = GradientCall(
+def _gradient_call(request: inference_pb2.GradientRequest) -> GradientCall:
+    return GradientCall(
         input=read_required_tensor(request.input, "input", present=request.HasField("input")),
         training=request.training,
         seed=request.seed if request.HasField("seed") else None,
@@ -54,9 +59,7 @@ def _gradient(request: inference_pb2.GradientRequest, origin: Origin) -> Request
         wrt=tuple(request.wrt),
         per_sample=request.per_sample,
         return_output=request.return_output,
-    )
-    return Request(
-        GRADIENT, call, gradient_reply, origin, request.if_version if request.HasField("if_version") else None
+        if_version=request.if_version if request.HasField("if_version") else None,
     )
 
 
