@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from gradserve_server.config.address import Address
@@ -57,22 +57,24 @@ class ServerConfig:
         examples: Whether to serve the bundled models.
     """
 
+    # Before `listen`, whose check looks at it.
+    allow_insecure: StrictBool = False
     listen: Annotated[str, AfterValidator(_is_address)] = "127.0.0.1:50051"
     metrics_listen: Annotated[str, AfterValidator(_has_port)] = "127.0.0.1:9464"
-    allow_insecure: StrictBool = False
     reflection: StrictBool = True
     drain_delay: Seconds = 0.5
     drain_grace: Seconds = 10.0
     examples: StrictBool = False
 
-    @model_validator(mode="after")
-    def _keep_to_this_machine(self) -> "ServerConfig":
-        if not self.allow_insecure and not Address.parse(self.listen).is_local:
+    @field_validator("listen")
+    @classmethod
+    def _keep_to_this_machine(cls, listen: str, others: ValidationInfo) -> str:
+        if not others.data.get("allow_insecure") and not Address.parse(listen).is_local:
             raise ValueError(
-                f"must not listen on {self.listen!r}: other machines can reach it, and nothing protects it; listen on "
+                f"must not be {listen!r}: other machines can reach it, and nothing protects it; listen on "
                 "127.0.0.1, [::1] or unix:PATH, or set server.allow_insecure = true"
             )
-        return self
+        return listen
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
