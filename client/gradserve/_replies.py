@@ -77,6 +77,7 @@ def server_info(reply: model_pb2.GetServerInfoResponse) -> ServerInfo:
             max_parameters=limits.max_parameters,
             max_layers=limits.max_layers,
             max_models=limits.max_models,
+            max_stream_requests=limits.max_stream_requests,
         ),
         metrics_address=reply.metrics_address,
         layer_types=tuple(reply.layer_types),

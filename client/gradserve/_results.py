@@ -139,6 +139,8 @@ class Limits:
     """The most layers of one model."""
     max_models: int
     """The most models."""
+    max_stream_requests: int
+    """The most requests of one stream that the server reads before it has answered one of them."""
 
 
 @dataclass(frozen=True, slots=True)

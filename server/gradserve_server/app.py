@@ -31,6 +31,7 @@ from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
 from gradserve_server.servicers.models import ModelServicer
 from gradserve_server.servicers.state import StateServicer
+from gradserve_server.servicers.streams import Streams
 
 _SECONDS_TO_END = 2.0
 
@@ -44,6 +45,7 @@ class _Parts:
     devices: Devices
     archive: Archive
     registry: Registry
+    streams: Streams
     grpc_server: grpc.aio.Server
 
 
@@ -97,6 +99,7 @@ class Server:
 
     async def _stop(self, grace: float) -> bool:
         self._parts.lifecycle.advance(Phase.STOPPED)
+        self._parts.streams.stop()
         await self._parts.grpc_server.stop(grace)
         # What is still under way was cut off from its caller; a change that is being kept may need a moment.
         idle = await asyncio.to_thread(self._parts.devices.close, _SECONDS_TO_END)
@@ -140,11 +143,12 @@ def _assemble(config: Config) -> _Parts:
     store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
     archive = Archive(store, config.store.automatic_checkpoints)
     registry = Registry(devices, config.limits, archive, changes)
+    streams = Streams(config.limits.max_stream_requests)
     server = grpc.aio.server(options=_channel_options(config))
     services = (
         (
             inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
-            InferenceServicer(Dispatcher(registry, config.batching)),
+            InferenceServicer(Dispatcher(registry, config.batching), streams),
         ),
         (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry)),
         (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
@@ -161,7 +165,7 @@ def _assemble(config: Config) -> _Parts:
         servicer = reflection.aio.ReflectionServicer((*names, health.full_name, reflection.SERVICE_NAME))
         described: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
         server.add_generic_rpc_handlers((handlers(described, servicer),))
-    return _Parts(changes, lifecycle, devices, archive, registry, server)
+    return _Parts(changes, lifecycle, devices, archive, registry, streams, server)
 
 
 def _channel_options(config: Config) -> list[tuple[str, int]]:

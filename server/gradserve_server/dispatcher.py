@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 from gradserve_server.batching.batcher import Batcher
@@ -19,8 +20,11 @@ class Dispatcher:
         self._registry = registry
         self._config = config
 
-    async def submit(self, model: str, request: Request[Any, Any, ReplyT]) -> ReplyT:
+    def submit(self, model: str, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
         """Have a model compute a request.
+
+        Returns:
+            The reply, or where it has to wait, the future of its reply or its refusal, which may be cancelled.
 
         Raises:
             ServiceError: If there is no such model, or it refuses the request.
@@ -29,4 +33,4 @@ class Dispatcher:
         if slot.batcher is None:
             self._registry.get(model, field_path="model")
             slot.batcher = Batcher(slot.current, self._config)
-        return await slot.batcher.submit(request)
+        return slot.batcher.submit(request)

@@ -756,6 +756,7 @@ class Limits(_message.Message):
     MAX_PARAMETERS_FIELD_NUMBER: _builtins.int
     MAX_LAYERS_FIELD_NUMBER: _builtins.int
     MAX_MODELS_FIELD_NUMBER: _builtins.int
+    MAX_STREAM_REQUESTS_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message in bytes, both ways."""
     max_rows: _builtins.int
@@ -768,6 +769,8 @@ class Limits(_message.Message):
     """The most layers of one model."""
     max_models: _builtins.int
     """The most models."""
+    max_stream_requests: _builtins.int
+    """The most requests of one stream that are read and unanswered."""
     def __init__(
         self,
         *,
@@ -777,10 +780,11 @@ class Limits(_message.Message):
         max_parameters: _builtins.int = ...,
         max_layers: _builtins.int = ...,
         max_models: _builtins.int = ...,
+        max_stream_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_elements", b"max_elements", "max_layers", b"max_layers", "max_message_bytes", b"max_message_bytes", "max_models", b"max_models", "max_parameters", b"max_parameters", "max_rows", b"max_rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_elements", b"max_elements", "max_layers", b"max_layers", "max_message_bytes", b"max_message_bytes", "max_models", b"max_models", "max_parameters", b"max_parameters", "max_rows", b"max_rows", "max_stream_requests", b"max_stream_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,8 +46,12 @@ class Batcher:
         self._last_batch = 0
         self._last_answer = -math.inf
 
-    async def submit(self, request: Request[Any, Any, ReplyT]) -> ReplyT:
+    def submit(self, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
         """Have a request computed.
+
+        Returns:
+            The reply, or where it has to wait, the future of its reply or its refusal. Whoever cancels the future
+            leaves the queue; what is on the device already goes on to its end.
 
         Raises:
             ServiceError: If the request is refused.
@@ -60,13 +64,9 @@ class Batcher:
         if self._is_computed_at_once(hosted, work):
             return self._compute_at_once(request, hosted, work)
         entry = self._admit(request, hosted, work)
+        entry.answer.add_done_callback(lambda _: self._queue.discard(entry))
         self._wake_up()
-        try:
-            reply: ReplyT = await entry.answer
-        finally:
-            # A caller that goes away leaves the line; what is on the device already goes on to its end.
-            self._queue.discard(entry)
-        return reply
+        return entry.answer
 
     def _is_computed_at_once(self, hosted: HostedModel, work: Work[Any]) -> bool:
         if work.key is None or not hosted.device.is_cpu:

@@ -122,6 +122,7 @@ class Limits:
         max_parameters: Parameter elements of one model.
         max_layers: Layers of one model.
         max_models: Models.
+        max_stream_requests: Requests of one stream that are read and unanswered.
     """
 
     # gRPC holds a message's size in a signed 32-bit integer.
@@ -131,6 +132,7 @@ class Limits:
     max_parameters: Count = 2**28
     max_layers: Count = 256
     max_models: Count = 1024
+    max_stream_requests: Count = 256
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)

@@ -137,4 +137,5 @@ def _write_limits(limits: Limits) -> model_pb2.Limits:
         max_parameters=limits.max_parameters,
         max_layers=limits.max_layers,
         max_models=limits.max_models,
+        max_stream_requests=limits.max_stream_requests,
     )
