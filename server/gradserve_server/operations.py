@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,11 +108,20 @@ FLOATING = ("float16", "bfloat16", "float32", "float64")
 """The names of the dtypes that models compute in."""
 
 
-def is_floating(array: Array) -> bool:
-    """Whether the array's dtype is one that models compute in."""
-    return array.dtype.name in FLOATING
+class Typed(Protocol):
+    """Whatever has a NumPy dtype."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype."""
+        ...
 
 
-def is_integer(array: Array) -> bool:
-    """Whether the array holds integers; bool does not count."""
-    return bool(np.issubdtype(array.dtype, np.integer))
+def is_floating(tensor: Typed) -> bool:
+    """Whether the dtype is one that models compute in."""
+    return tensor.dtype.name in FLOATING
+
+
+def is_integer(tensor: Typed) -> bool:
+    """Whether the dtype is of integers; bool does not count."""
+    return bool(np.issubdtype(tensor.dtype, np.integer))

@@ -76,7 +76,7 @@ class Batcher:
             and not self._queue
             and policy.is_lone(last_batch=self._last_batch, since_last=time.monotonic() - self._last_answer)
         )
-        return policy.is_computed_at_once(work.cost, lone=lone)
+        return policy.is_computed_at_once(work.cost, lone=lone, max_delay=self._config.max_queue_delay)
 
     def _compute_at_once(self, request: Request[Any, Any, ReplyT], hosted: HostedModel, work: Work[Any]) -> ReplyT:
         left = request.origin.seconds_left

@@ -14,7 +14,7 @@ _ROUND_TRIP: Final = 50e-6
 _SHARE_OF_DEADLINE: Final = 0.8
 
 
-def is_computed_at_once(cost: int, *, lone: bool) -> bool:
+def is_computed_at_once(cost: int, *, lone: bool, max_delay: float) -> bool:
     """Whether work is done right where it arrives, on the event loop, rather than on the device's thread.
 
     Handing work to a thread and its result back costs about as much as 65,536 multiply-adds, so less than that is
@@ -23,8 +23,9 @@ def is_computed_at_once(cost: int, *, lone: bool) -> bool:
     Args:
         cost: In multiply-adds.
         lone: Whether the caller seems to be the only one.
+        max_delay: How long a request may wait for others, in seconds: not at all, or work waits whatever it costs.
     """
-    return cost <= _TINY or (lone and cost <= _SMALL)
+    return max_delay <= 0 and (cost <= _TINY or (lone and cost <= _SMALL))
 
 
 def is_lone(*, last_batch: int, since_last: float) -> bool:

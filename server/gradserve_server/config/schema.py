@@ -106,7 +106,7 @@ class BatchingConfig:
 
     max_batch_rows: Count = 256
     max_queue_delay: Annotated[Seconds, Field(le=60)] = 0.0
-    max_queue_rows: Count = 8192
+    max_queue_rows: Count = 65_536
     max_queue_bytes: Count = 256 * 1024**2
     max_deadline: Annotated[Seconds, Field(gt=0)] = 60.0
 
