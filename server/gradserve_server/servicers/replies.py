@@ -25,10 +25,10 @@ _GRADIENT_OUTPUT: Final = inference_pb2.GradientResponse.OUTPUT_FIELD_NUMBER
 _GRADIENTS: Final = inference_pb2.GradientResponse.GRADIENTS_FIELD_NUMBER
 _MAP_KEY, _MAP_VALUE = 1, 2
 # The answers of both kinds of streams have the same fields.
-_ID: Final = inference_pb2.ForwardStreamResponse.ID_FIELD_NUMBER
+_ID_TAG: Final = bytes([inference_pb2.ForwardStreamResponse.ID_FIELD_NUMBER << 3])
 _RESPONSE: Final = inference_pb2.ForwardStreamResponse.RESPONSE_FIELD_NUMBER
 
-_VARINT, _LENGTH_DELIMITED = 0, 2
+_LENGTH_DELIMITED: Final = 2
 _UINT64: Final = 2**64
 _MORE: Final = 128
 _REMEMBERED: Final = 1024
@@ -68,8 +68,7 @@ def failed_answer(request_id: int, failure: Failure) -> bytes:
 
 
 def _answer(request_id: int, parts: Sequence[_Part]) -> bytes:
-    head = _varint(_ID << 3 | _VARINT) + _varint(request_id % _UINT64) + _head(_RESPONSE, sum(map(len, parts)))
-    return b"".join((head, *parts))
+    return b"".join((_ID_TAG, _varint(request_id % _UINT64), _head(_RESPONSE, sum(map(len, parts))), *parts))
 
 
 def _forward_parts(result: ForwardResult, version: int) -> Sequence[_Part]:
@@ -120,6 +119,7 @@ def _tensor_head(field: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> by
     return _head(field, len(head) + size) + head
 
 
+@lru_cache(_REMEMBERED)
 def _head(field: int, length: int) -> bytes:
     """The tag and the length of a field that holds bytes, a string or a message."""
     return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)

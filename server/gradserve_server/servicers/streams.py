@@ -39,14 +39,10 @@ class Streams:
         self._max_requests = max_requests
         self._open: set[_Stream] = set()
 
-    async def answers(
-        self, requests: AsyncIterator[ItemT], submit: Submit[ItemT], context: Context
-    ) -> AsyncIterator[bytes]:
+    def answers(self, requests: AsyncIterator[ItemT], submit: Submit[ItemT], context: Context) -> AsyncIterator[bytes]:
         """The answers to a stream of requests, in the order in which they are found.
 
-        Raises:
-            InvalidArgument: A request cannot be read; those before it have been answered.
-            Unavailable: The server stops, and has answered all that it has read.
+        After them the iterator raises InvalidArgument if a request cannot be read, and Unavailable if the server stops.
         """
         stream = _Stream(self._max_requests)
         self._open.add(stream)
@@ -58,8 +54,7 @@ class Streams:
         # A generator would not learn in time that its caller has gone while an answer is on its way.
         context.add_done_callback(ended)  # type: ignore[arg-type] # its stub forgets that this is a protocol
         stream.start(requests, submit)
-        async for answer in stream.answers():
-            yield answer
+        return stream.answers()
 
     def stop(self) -> None:
         """Have no stream read any further; each ends when it has answered what it has read."""
