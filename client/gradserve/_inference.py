@@ -184,9 +184,9 @@ class Inference(Handle):
         return _replies.gradients(reply, x)
 
     def stream(self, *, max_in_flight: int = 64) -> Stream:
-        """Open a stream: requests that do not wait for each other, for less than half of what a call costs.
+        """Open a stream, for requests that do not wait for each other's answers; no call is made before the first.
 
-        No call is made before the first request.
+        Each costs both sides less than a call of its own, also where the next is made of the last one's answer.
 
         Args:
             max_in_flight: The most requests that have no answer yet; one more waits for an answer before it is sent.

@@ -124,8 +124,9 @@ class Weights(Handle):
         options = requests.LoadOptions(strict, keys, if_version, durable, cast, request_id)
         with source_of(state_dict, {original: layer for layer, original in layers.items()}) as source:
             header = requests.load_header(self.name, options, source.total_bytes)
+            size = self._caller.chunk_bytes(source.total_bytes, timeout)
             transfers = Transfers(self._caller, timeout)
-            return _replies.loaded(transfers.send(lambda: requests.load(header, source.chunks()), progress))
+            return _replies.loaded(transfers.send(lambda: requests.load(header, source.chunks(size)), progress))
 
     def save_checkpoint(
         self,

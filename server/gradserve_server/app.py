@@ -85,7 +85,8 @@ class Server:
 
     def models(self) -> list[HostedModel]:
         """The models that it serves, by name."""
-        return self._parts.registry.models()
+        models = self._parts.registry.models()
+        return [model for model in models if isinstance(model, HostedModel) and model.failure is None]
 
     async def drain(self) -> bool:
         """Stop without a failed call: say so, go on answering until callers have noticed, finish what is in flight.

@@ -94,7 +94,7 @@ def _say(line: str) -> None:
 
 
 def _start_line(address: str, server: Server) -> str:
-    models = [hosted for hosted in server.models() if hosted.failure is None]
+    models = server.models()
     names = ", ".join(f"{hosted.name} ({hosted.device.name})" for hosted in models)
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
     return f"gradserve {__version__} listening on {address}, serving {count}{': ' if names else ''}{names}"

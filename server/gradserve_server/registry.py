@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
-from gradserve_server.checkpoints import names
 from gradserve_server.checkpoints.manifest import AcceptedLoad
 from gradserve_server.config import Limits
 from gradserve_server.definitions import ModelUpdate, NewModel
@@ -23,14 +22,12 @@ from gradserve_server.engine.intake import Arrived
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.state import state_dict
 from gradserve_server.engine.warm_up import warm_up
-from gradserve_server.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
-from gradserve_server.hosted import HostedModel
+from gradserve_server.errors import AlreadyExists, NotFound, ResourceExhausted
+from gradserve_server.hosted import AnyModel, DamagedModel, HostedModel, check_name
 from gradserve_server.selection import updated_flags
 from gradserve_server.slot import Slot
 
 _T = TypeVar("_T")
-
-_RESERVED_SUFFIX = ".gradient"
 
 
 class Registry:
@@ -52,39 +49,46 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         """Whether there is a model of that name."""
         slot = self._slots.get(name)
-        return slot is not None and slot.hosted is not None
+        return slot is not None and slot.model is not None
 
     def get(self, name: str, *, field_path: str = "name") -> HostedModel:
         """The model of a name.
 
         Raises:
+            ServiceError: As `find`.
+            DataLoss: If it can only be deleted.
+        """
+        model = self.find(name, field_path=field_path)
+        if isinstance(model, DamagedModel):
+            raise model.failure
+        return model
+
+    def find(self, name: str, *, field_path: str = "name") -> AnyModel:
+        """The model of a name, also if it can only be deleted.
+
+        Raises:
             InvalidArgument: If no model can have that name.
             NotFound: If none has it.
-            DataLoss: If it is known that there was one, and no more.
         """
-        if (hosted := self.slot(name, field_path=field_path).hosted) is None:
+        if (model := self.slot(name, field_path=field_path).model) is None:
             raise _not_found(name, field_path)
-        return hosted
+        return model
 
     def slot(self, name: str, *, field_path: str = "name") -> Slot:
         """The slot of a name, whose model may still be in the making.
 
         Raises:
-            ServiceError: As `get`.
+            ServiceError: As `find`.
         """
         if (slot := self._slots.get(name)) is None:
             check_name(name, field_path)
             raise _not_found(name, field_path)
-        if slot.damage is not None:
-            raise slot.damage
         return slot
 
-    def models(self, after: str = "", count: int | None = None) -> list[HostedModel]:
+    def models(self, after: str = "", count: int | None = None) -> list[AnyModel]:
         """The models whose names come after one, by name, and at most so many."""
-        served = sorted(name for name, slot in self._slots.items() if slot.hosted)
-        start = bisect_right(served, after)
-        chosen = served[start:] if count is None else served[start : start + count]
-        return [self.get(name) for name in chosen]
+        known = sorted(name for name, slot in self._slots.items() if slot.model)
+        return [self.find(name) for name in known[bisect_right(known, after) :][:count]]
 
     def restore(self, name: str, slot: Slot) -> None:
         """Take a model that was kept, as the server starts."""
@@ -142,7 +146,7 @@ class Registry:
         """Take a model out, its checkpoints too; requests that hold it finish. Its name remembers its last version.
 
         Returns:
-            The version that it had.
+            The version that it had; 0 if nobody knows it any more.
 
         Raises:
             ServiceError: If there is no such model or it is at another version.
@@ -150,11 +154,9 @@ class Registry:
         return await self.to_the_end(self._delete(name, if_version))
 
     async def _delete(self, name: str, if_version: int | None) -> int:
-        if (slot := self._slots.get(name)) is not None and slot.damage is not None:
-            await asyncio.to_thread(self.archive.delete, name, 0)
-            del self._slots[name]
-            return 0
-        async with self.writing(name, if_version) as (slot, old):
+        async with self._locked(name, "name") as slot:
+            old = self.find(name)
+            old.check_write(if_version)
             version = max(old.version, slot.last_version)
             await asyncio.to_thread(self.archive.delete, name, version)
             del self._slots[name]
@@ -230,28 +232,21 @@ class Registry:
         Raises:
             ServiceError: If there is no such model or it is at another version.
         """
+        async with self._locked(name, field_path) as slot:
+            hosted = self.get(name, field_path=field_path)
+            hosted.check_write(if_version)
+            yield slot, hosted
+
+    @asynccontextmanager
+    async def _locked(self, name: str, field_path: str) -> AsyncIterator[Slot]:
         while True:
             slot = self.slot(name, field_path=field_path)
             async with slot.writer:
                 # While this writer waited, another may have deleted the model, and a third made one of that name.
                 if self._slots.get(name) is slot:
-                    hosted = self.get(name, field_path=field_path)
-                    hosted.check_write(if_version)
-                    yield slot, hosted
+                    yield slot
                     return
 
 
 def _not_found(name: str, field_path: str) -> NotFound:
     return NotFound(f"there is no model {name!r}", field=field_path, reason="MODEL_NOT_FOUND")
-
-
-def check_name(name: str, field_path: str) -> None:
-    """Check that a model can have a name.
-
-    Raises:
-        InvalidArgument: If it cannot.
-    """
-    names.check_name(name, field_path)
-    if name.endswith(_RESERVED_SUFFIX):
-        message = f"must not end in {_RESERVED_SUFFIX}, which is reserved"
-        raise InvalidArgument(message, field=field_path, reason="INVALID_NAME")

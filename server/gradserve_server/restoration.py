@@ -12,7 +12,7 @@ from gradserve_server.checkpoints.manifest import Manifest, StoredModel
 from gradserve_server.engine.building import hollow
 from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import DataLoss, ServiceError
-from gradserve_server.hosted import HostedModel
+from gradserve_server.hosted import DamagedModel, HostedModel
 from gradserve_server.registry import Registry
 from gradserve_server.slot import Slot
 
@@ -31,7 +31,7 @@ async def restore(registry: Registry) -> frozenset[str]:
             manifest = registry.archive.manifest(name)
         except DataLoss as damage:
             _log.error("%s is not served: %s", name, damage.text)
-            registry.restore(name, Slot(damage=damage))
+            registry.restore(name, Slot(damaged=DamagedModel(name, damage)))
             continue
         if manifest.model is not None:
             hosted = await _restored(registry, name, manifest.model)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
+from gradserve_server.checkpoints.damage import Damage
 from gradserve_server.checkpoints.failures import told_as_refusals
 from gradserve_server.checkpoints.files import ROOT, Files
 from gradserve_server.checkpoints.leftovers import remove, sweep, sweep_staging
 from gradserve_server.checkpoints.manifest import Manifest, WeightsFile
 from gradserve_server.checkpoints.manifest_text import render_manifest
 from gradserve_server.checkpoints.names import MANIFEST, new_manifest, new_staging, new_weights
-from gradserve_server.errors import DataLoss
 
 
 class ModelFolder:
@@ -23,11 +24,11 @@ class ModelFolder:
 
     Attributes:
         manifest: What is committed; None if nothing is, or if it is damaged.
-        damage: Why the manifest cannot be read; None if it can.
+        damage: Why the manifest cannot be read, and what is left; None if it can be read.
     """
 
     def __init__(
-        self, files: Files, name: str, *, manifest: Manifest | None = None, damage: DataLoss | None = None
+        self, files: Files, name: str, *, manifest: Manifest | None = None, damage: Damage | None = None
     ) -> None:
         self.manifest = manifest
         self.damage = damage
@@ -54,6 +55,8 @@ class ModelFolder:
 
     def commit(self, manifest: Manifest) -> None:
         """As `Store.commit`."""
+        if self.damage is not None:
+            manifest = replace(manifest, last_version=max(manifest.last_version, self.damage.last_version))
         with self._writing() as folder:
             if missing := manifest.files.difference(self._files.names(folder)):
                 raise ValueError(f"the manifest of {self._name} names files that are not there: {sorted(missing)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gradserve_server.checkpoints.damage import Damage, unused_version
 from gradserve_server.checkpoints.disk_files import DiskFiles
 from gradserve_server.checkpoints.failures import explanation, is_damage, told_as_refusals
 from gradserve_server.checkpoints.files import ROOT, Files
@@ -86,7 +87,7 @@ class Store:
         """
         folder = self._folders.get(name)
         if folder is not None and folder.damage is not None:
-            raise DataLoss(f"what is kept of {name} is damaged: {folder.damage.message}", reason="MANIFEST_DAMAGED")
+            raise DataLoss(f"what is kept of {name} is damaged: {folder.damage.reason}", reason="MANIFEST_DAMAGED")
         if folder is None or folder.manifest is None:
             check_name(name, "name")
             raise NotFound(f"nothing is kept of {name!r}", reason="MODEL_NOT_FOUND")
@@ -110,7 +111,8 @@ class Store:
     def commit(self, name: str, manifest: Manifest) -> None:
         """Put a manifest in the place of the last one, durably, and delete the files that only that one named.
 
-        A damaged manifest is replaced too, with the loss of what it named: so such a model is deleted.
+        A damaged manifest is replaced too, with the loss of what it named: so such a model is deleted. The new one's
+        last version is then at least one that nobody can have been told.
 
         Raises:
             InvalidArgument: If no model can have that name.
@@ -163,17 +165,21 @@ class Store:
 
 def _read(files: Files, name: str) -> ModelFolder | None:
     """What a folder holds, swept; None if it is none of the store's."""
+    names, text = [], b""
     try:
         files.sync_folder(name)
-        if MANIFEST not in (names := files.names(name)) and not any(map(is_disposable, names)):
+        names = files.names(name)
+        if MANIFEST not in names and not any(map(is_disposable, names)):
             return None
         with files.open(name, MANIFEST) as source:
-            manifest = parse_manifest(b"".join(source.chunks()))
-    except DataLoss as damage:
-        return ModelFolder(files, name, damage=damage)
+            text = b"".join(source.chunks())
+        manifest = parse_manifest(text)
+    except DataLoss as loss:
+        return ModelFolder(files, name, damage=Damage(loss.message, unused_version(names, text)))
     except OSError as error:
         if not is_damage(error):
             raise
-        return ModelFolder(files, name, damage=DataLoss(f"{MANIFEST}: {explanation(error)}"))
+        reason = f"{MANIFEST}: {explanation(error)}"
+        return ModelFolder(files, name, damage=Damage(reason, unused_version(names, text)))
     sweep(files, name, manifest.files)
     return ModelFolder(files, name, manifest=manifest)

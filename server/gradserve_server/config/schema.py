@@ -122,6 +122,8 @@ class Limits:
         max_parameters: Parameter elements of one model.
         max_layers: Layers of one model.
         max_models: Models.
+        min_upload_bytes_per_second: How fast weights that are sent must come, beyond the 30 seconds for which each part
+            is waited for.
         max_stream_requests: Requests of one stream that are read and unanswered.
     """
 
@@ -132,6 +134,7 @@ class Limits:
     max_parameters: Count = 2**28
     max_layers: Count = 256
     max_models: Count = 1024
+    min_upload_bytes_per_second: Count = 65_536
     max_stream_requests: Count = 256
 
 

@@ -35,14 +35,14 @@ class StateDict:
         """The size of the file."""
         return len(self.header) + sum(tensor.nbytes for tensor in self.tensors.values())
 
-    def chunks(self) -> Iterator[bytes | memoryview]:
-        """The file's bytes, in parts of at most `CHUNK_BYTES`; views of the weights where they are on the CPU."""
-        for start in range(0, len(self.header), CHUNK_BYTES):
-            yield self.header[start : start + CHUNK_BYTES]
+    def chunks(self, size: int = CHUNK_BYTES) -> Iterator[bytes | memoryview]:
+        """The file's bytes, in parts of at most so many; views of the weights where they are on the CPU."""
+        for start in range(0, len(self.header), size):
+            yield self.header[start : start + size]
         for tensor in self.tensors.values():
             data = bytes_of(tensor.cpu())
-            for start in range(0, len(data), CHUNK_BYTES):
-                yield data[start : start + CHUNK_BYTES]
+            for start in range(0, len(data), size):
+                yield data[start : start + size]
 
 
 def state_dict(model: Model, keys: Sequence[str] = ()) -> StateDict:

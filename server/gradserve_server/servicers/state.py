@@ -10,16 +10,15 @@ from gradserve.v1 import state_pb2, state_pb2_grpc
 from gradserve_server import snapshots, uploads
 from gradserve_server.checkpoints.manifest import Checkpoint
 from gradserve_server.engine.intake import Intake, LoadOptions
-from gradserve_server.engine.state import state_dict
-from gradserve_server.errors import DeadlineExceeded, InvalidArgument
+from gradserve_server.engine.state import CHUNK_BYTES, state_dict
+from gradserve_server.errors import InvalidArgument
 from gradserve_server.registry import Registry
 from gradserve_server.rpc import Context
+from gradserve_server.servicers.pace import Pace
 from gradserve_server.servicers.paging import page_size
 from gradserve_server.uploads import Upload
 
-_IDLE_SECONDS = 30.0
 _LONGEST_REQUEST_ID = 128
-_LARGEST_CHUNK = 1024**2
 _SHA256_BYTES = 32
 _MOST_NOTES = 64
 _LONGEST_NOTE = 1024
@@ -30,6 +29,8 @@ class StateServicer(state_pb2_grpc.StateServiceServicer):
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        # Half of the largest message, as a chunk is not all of its message.
+        self._chunk_bytes = min(CHUNK_BYTES, registry.limits.max_message_bytes // 2)
 
     async def GetStateDict(  # noqa: N802 - the RPC's name
         self, request: state_pb2.GetStateDictRequest, context: Context
@@ -42,7 +43,7 @@ class StateServicer(state_pb2_grpc.StateServiceServicer):
         header = state_pb2.StateDictHeader(version=hosted.version, total_bytes=state.total_bytes)
         yield state_pb2.GetStateDictResponse(header=header)
         digest = hashlib.sha256()
-        for chunk in state.chunks():
+        for chunk in state.chunks(self._chunk_bytes):
             data = bytes(chunk)
             hashing = asyncio.create_task(asyncio.to_thread(digest.update, data))
             yield state_pb2.GetStateDictResponse(chunk=data)
@@ -54,7 +55,7 @@ class StateServicer(state_pb2_grpc.StateServiceServicer):
         self, requests: AsyncIterator[state_pb2.LoadStateDictRequest], context: Context
     ) -> state_pb2.LoadStateDictResponse:
         """Replace a model's weights by the state_dict that a stream brings."""
-        parts = _Parts(requests)
+        parts = _Parts(requests, Pace(self._registry.limits.min_upload_bytes_per_second))
         header = await parts.header()
         upload = _upload(header)
         async with uploads.uploading(self._registry, header.model, upload) as base:
@@ -127,19 +128,24 @@ def _metadata(request: state_pb2.SaveCheckpointRequest) -> dict[str, str]:
 
 
 class _Parts:
-    """The stream of LoadStateDict, part by part. A sender that pauses for too long is not waited for."""
+    """The stream of LoadStateDict, part by part. A sender that is too slow is not waited for."""
 
-    def __init__(self, requests: AsyncIterator[state_pb2.LoadStateDictRequest]) -> None:
+    def __init__(self, requests: AsyncIterator[state_pb2.LoadStateDictRequest], pace: Pace) -> None:
         self._requests = requests
+        self._pace = pace
 
     async def _next(self) -> state_pb2.LoadStateDictRequest:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
         try:
-            async with asyncio.timeout(_IDLE_SECONDS):
-                return await anext(self._requests)
+            async with asyncio.timeout(self._pace.patience):
+                part = await anext(self._requests)
         except TimeoutError:
-            raise DeadlineExceeded(f"the next part did not come within {_IDLE_SECONDS:g} seconds") from None
+            raise self._pace.refusal() from None
         except StopAsyncIteration:
             raise InvalidArgument("the stream ended before its trailer", field="trailer") from None
+        self._pace.part_came(len(part.chunk), clock() - begun)
+        return part
 
     async def header(self) -> state_pb2.LoadStateDictHeader:
         """The first part."""
@@ -158,10 +164,10 @@ class _Parts:
                     await feeding
                     feeding = None
                 match part.WhichOneof("part"):
-                    case "chunk" if len(part.chunk) <= _LARGEST_CHUNK:
+                    case "chunk" if len(part.chunk) <= CHUNK_BYTES:
                         feeding = asyncio.create_task(asyncio.to_thread(intake.feed, part.chunk))
                     case "chunk":
-                        raise InvalidArgument(f"a chunk has at most {_LARGEST_CHUNK} bytes", field="chunk")
+                        raise InvalidArgument(f"a chunk has at most {CHUNK_BYTES} bytes", field="chunk")
                     case "trailer" if len(part.trailer.sha256) == _SHA256_BYTES:
                         return part.trailer
                     case "trailer":
