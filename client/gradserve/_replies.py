@@ -78,6 +78,7 @@ def server_info(reply: model_pb2.GetServerInfoResponse) -> ServerInfo:
             max_layers=limits.max_layers,
             max_models=limits.max_models,
             min_upload_bytes_per_second=limits.min_upload_bytes_per_second,
+            max_stream_requests=limits.max_stream_requests,
         ),
         metrics_address=reply.metrics_address,
         layer_types=tuple(reply.layer_types),

@@ -145,6 +145,8 @@ class Limits:
     """The most models."""
     min_upload_bytes_per_second: int
     """How fast the bytes of weights that are loaded must come, beyond 30 seconds of patience."""
+    max_stream_requests: int
+    """The most requests of one stream that the server reads before it has answered one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
 from gradserve_server.servicers.models import ModelServicer
 from gradserve_server.servicers.state import StateServicer
+from gradserve_server.servicers.streams import Streams
 
 _SECONDS_TO_END = 2.0
 
@@ -49,6 +50,7 @@ class _Parts:
     registry: Registry
     metrics: Metrics
     http: HttpEndpoint
+    streams: Streams
     grpc_server: grpc.aio.Server
 
 
@@ -110,6 +112,7 @@ class Server:
 
     async def _stop(self, grace: float) -> bool:
         self._parts.lifecycle.advance(Phase.STOPPED)
+        self._parts.streams.stop()
         await self._parts.grpc_server.stop(grace)
         self._parts.http.close()
         # What is still under way was cut off from its caller; a change that is being kept may need a moment.
@@ -156,11 +159,12 @@ def _assemble(config: Config) -> _Parts:
     metrics = Metrics()
     registry = Registry(devices, config.limits, archive, changes, metrics)
     http = _http_endpoint(config.server.metrics_listen)
+    streams = Streams(config.limits.max_stream_requests)
     server = grpc.aio.server(options=_channel_options(config))
     services = (
         (
             inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
-            InferenceServicer(Dispatcher(registry, config.batching, metrics)),
+            InferenceServicer(Dispatcher(registry, config.batching, metrics), streams),
         ),
         (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry, http.address)),
         (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
@@ -177,7 +181,7 @@ def _assemble(config: Config) -> _Parts:
         servicer = reflection.aio.ReflectionServicer((*names, health.full_name, reflection.SERVICE_NAME))
         described: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
         server.add_generic_rpc_handlers((handlers(described, servicer, metrics),))
-    return _Parts(changes, lifecycle, devices, archive, registry, metrics, http, server)
+    return _Parts(changes, lifecycle, devices, archive, registry, metrics, http, streams, server)
 
 
 def _http_endpoint(listen: str) -> HttpEndpoint:

@@ -80,4 +80,5 @@ def _outcome(request: Request[Any, Any, Any], error: BaseException) -> Outcome:
     if isinstance(error, Exception):
         return "error"
     # gRPC cancels a call both when its caller goes away and when its deadline passes.
-    return "deadline" if request.origin.seconds_left == 0 else "cancelled"
+    left = request.origin.seconds_left
+    return "deadline" if left is not None and left <= 0 else "cancelled"

@@ -135,6 +135,7 @@ class Limits:
         max_models: Models.
         min_upload_bytes_per_second: How fast weights that are sent must come, beyond the 30 seconds for which each part
             is waited for.
+        max_stream_requests: Requests of one stream that are read and unanswered.
     """
 
     # gRPC holds a message's size in a signed 32-bit integer.
@@ -145,6 +146,7 @@ class Limits:
     max_layers: Count = 256
     max_models: Count = 1024
     min_upload_bytes_per_second: Count = 65_536
+    max_stream_requests: Count = 256
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)

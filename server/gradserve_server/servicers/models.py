@@ -140,4 +140,5 @@ def _write_limits(limits: Limits) -> model_pb2.Limits:
         max_layers=limits.max_layers,
         max_models=limits.max_models,
         min_upload_bytes_per_second=limits.min_upload_bytes_per_second,
+        max_stream_requests=limits.max_stream_requests,
     )
