@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 """An array of one of the wire's dtypes; bfloat16 is `ml_dtypes.bfloat16`."""
 
+_FEW = 8192
+
 LossArgument: TypeAlias = bool | int | float | Array
 """An argument of a loss, as torch.nn.functional takes it."""
 
@@ -124,8 +126,10 @@ class GradientResult:
 
 
 def _is_finite(array: Array) -> bool:
-    # Of a small array half as long as isfinite(array).all().
-    return bool(np.count_nonzero(np.isfinite(array)) == array.size)
+    # A sum of squares is finite only where all of them are, though it may overflow. Of many NumPy would sum on threads.
+    if array.size <= _FEW and math.isfinite(np.vdot(array, array)):
+        return True
+    return bool(np.isfinite(array).all())
 
 
 class Result(Protocol):
