@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.failures import told_as_refusals
 from gradserve_server.checkpoints.files import ROOT, Files
 from gradserve_server.checkpoints.leftovers import remove, sweep, sweep_staging
@@ -51,6 +52,13 @@ class ModelFolder:
                     size += memoryview(chunk).nbytes
                 sink.sync()
         return WeightsFile(file=file, size_bytes=size, sha256=digest.digest())
+
+    def adopt(self, version: int, draft: Draft) -> WeightsFile:
+        """As `Store.adopt`."""
+        with self._writing():
+            file = new_weights(version)
+            self._fresh.append(file)
+            return draft.rename(file)
 
     def commit(self, manifest: Manifest) -> None:
         """As `Store.commit`."""

@@ -16,6 +16,7 @@ WEIGHTS_PATTERN = r"^[0-9]{1,19}-[0-9a-f]{8}\.safetensors$"
 """The name of a file of weights, whose version comes first."""
 
 _WRITTEN_HERE = re.compile(rf"(?:{WEIGHTS_PATTERN})|^manifest-[0-9a-f]{{8}}\.new$")
+_DRAFT = re.compile(r"upload-[0-9a-f]{8}\.part")
 _STAGING = re.compile(r"\.new-[0-9a-f]{8}-.+")
 
 
@@ -36,6 +37,11 @@ def new_weights(version: int) -> str:
     return f"{version}-{secrets.token_hex(4)}.safetensors"
 
 
+def new_draft() -> str:
+    """A name for a file of weights that may be given up, and whose version is not known."""
+    return f"upload-{secrets.token_hex(4)}.part"
+
+
 def new_manifest() -> str:
     """A name for a manifest that is not yet in place."""
     return f"manifest-{secrets.token_hex(4)}.new"
@@ -49,6 +55,11 @@ def new_staging(model: str) -> str:
 def is_staging(folder: str) -> bool:
     """Whether a folder is that of a model that was never put in place."""
     return _STAGING.fullmatch(folder) is not None
+
+
+def is_draft(file: str) -> bool:
+    """Whether a file is one that its upload has left, or may still be writing."""
+    return _DRAFT.fullmatch(file) is not None
 
 
 def is_disposable(file: str) -> bool:

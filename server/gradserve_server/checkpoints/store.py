@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from gradserve_server.checkpoints.disk_files import DiskFiles
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.failures import explanation, is_damage, told_as_refusals
 from gradserve_server.checkpoints.files import ROOT, Files
-from gradserve_server.checkpoints.leftovers import sweep, sweep_staging
+from gradserve_server.checkpoints.leftovers import sweep, sweep_drafts, sweep_staging
 from gradserve_server.checkpoints.manifest import Checkpoint, Manifest, WeightsFile
 from gradserve_server.checkpoints.manifest_text import parse_manifest
 from gradserve_server.checkpoints.model_folder import ModelFolder
@@ -41,8 +42,8 @@ class Store:
     """A manifest for each name, and the files of weights that it names. What is committed is on disk.
 
     All methods block; they may be called from any thread. Writes under one name come one after the other, which the
-    caller sees to: `write_weights` as often as needed, then `commit`, or `discard` to give up. Names are checked here
-    once more, since they become paths.
+    caller sees to: `write_weights` or `adopt` as often as needed, then `commit`, or `discard` to give up. Names are
+    checked here once more, since they become paths.
     """
 
     def __init__(self, files: Files) -> None:
@@ -106,6 +107,23 @@ class Store:
             Unavailable: If the disk fails in another way; likewise.
         """
         return self._folder(name).write_weights(version, chunks)
+
+    def draft(self, name: str) -> Draft:
+        """A place for weights of a model of which something is kept, while others change it; to be discarded at last.
+
+        Raises:
+            InvalidArgument: If no model can have that name.
+        """
+        check_name(name, "name")
+        return Draft(self._files, name)
+
+    def adopt(self, name: str, version: int, draft: Draft) -> WeightsFile:
+        """Take a finished draft as `write_weights` would have written it.
+
+        Raises:
+            ServiceError: As `write_weights`.
+        """
+        return self._folder(name).adopt(version, draft)
 
     def commit(self, name: str, manifest: Manifest) -> None:
         """Put a manifest in the place of the last one, durably, and delete the files that only that one named.
@@ -176,4 +194,5 @@ def _read(files: Files, name: str) -> ModelFolder | None:
             raise
         return ModelFolder(files, name, damage=DataLoss(f"{MANIFEST}: {explanation(error)}"))
     sweep(files, name, manifest.files)
+    sweep_drafts(files, name)
     return ModelFolder(files, name, manifest=manifest)
