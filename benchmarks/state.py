@@ -53,6 +53,23 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What one transfer took.
+
+    Attributes:
+        seconds: From its start to its end.
+        server_seconds: Of processor time in the server.
+        client_seconds: Of processor time in the client.
+        memory_growth_bytes: By how much the server's anonymous memory grew, at most.
+    """
+
+    seconds: float
+    server_seconds: float
+    client_seconds: float
+    memory_growth_bytes: int
+
+
+@dataclass(frozen=True)
 class Result:
     """What one transfer came to over all rounds.
 
@@ -62,7 +79,9 @@ class Result:
         seconds: Of each round.
         bytes_per_second: The median.
         ratio: The median beside that of the bare stream in the same direction.
-        memory_growth_bytes: The most that the server's anonymous memory grew during one.
+        server_seconds: The median of the processor time in the server.
+        client_seconds: Likewise in the client.
+        memory_growth_bytes: The most that the server's anonymous memory grew during one, the untimed round included.
     """
 
     name: str
@@ -70,6 +89,8 @@ class Result:
     seconds: tuple[float, ...]
     bytes_per_second: float
     ratio: float
+    server_seconds: float
+    client_seconds: float
     memory_growth_bytes: int
 
 
@@ -161,8 +182,7 @@ def _gradserve(folder: Path) -> Iterator[ServerProcess]:
 
 
 def _rounds(transfers: list[Transfer], rounds: int, size: int) -> list[Result]:
-    seconds: dict[Transfer, list[float]] = {transfer: [] for transfer in transfers}
-    growth = dict.fromkeys(transfers, 0)
+    samples: dict[Transfer, list[Sample]] = {transfer: [] for transfer in transfers}
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(transfers) * (rounds + 1))
@@ -170,30 +190,36 @@ def _rounds(transfers: list[Transfer], rounds: int, size: int) -> list[Result]:
         for number in range(rounds + 1):
             for transfer in transfers:
                 progress.update(task, description=f"round {number} of {rounds}: {transfer.direction}, {transfer.name}")
-                with MemoryGrowth(transfer.server) as memory:
-                    start = time.perf_counter()
-                    transfer.run()
-                    taken = time.perf_counter() - start
-                growth[transfer] = max(growth[transfer], memory.bytes)
-                if number:
-                    seconds[transfer].append(taken)
+                samples[transfer].append(_sample(transfer))
                 progress.advance(task)
-    return _results(seconds, growth, size)
+    return _results(samples, size)
 
 
-def _results(seconds: Mapping[Transfer, list[float]], growth: Mapping[Transfer, int], size: int) -> list[Result]:
-    medians = {transfer: statistics.median(taken) for transfer, taken in seconds.items()}
-    bare = {transfer.direction: medians[transfer] for transfer in seconds if transfer.name == BARE}
+def _sample(transfer: Transfer) -> Sample:
+    with MemoryGrowth(transfer.server) as memory:
+        server, client, start = transfer.server.processor_seconds(), time.process_time(), time.perf_counter()
+        transfer.run()
+        seconds, client = time.perf_counter() - start, time.process_time() - client
+        server = transfer.server.processor_seconds() - server
+    return Sample(seconds, server, client, memory.bytes)
+
+
+def _results(samples: Mapping[Transfer, list[Sample]], size: int) -> list[Result]:
+    timed = {transfer: taken[1:] for transfer, taken in samples.items()}
+    medians = {transfer: statistics.median(sample.seconds for sample in taken) for transfer, taken in timed.items()}
+    bare = {transfer.direction: medians[transfer] for transfer in timed if transfer.name == BARE}
     return [
         Result(
             name=transfer.name,
             direction=transfer.direction,
-            seconds=tuple(taken),
+            seconds=tuple(sample.seconds for sample in taken),
             bytes_per_second=size / medians[transfer],
             ratio=bare[transfer.direction] / medians[transfer],
-            memory_growth_bytes=growth[transfer],
+            server_seconds=statistics.median(sample.server_seconds for sample in taken),
+            client_seconds=statistics.median(sample.client_seconds for sample in taken),
+            memory_growth_bytes=max(sample.memory_growth_bytes for sample in samples[transfer]),
         )
-        for transfer, taken in seconds.items()
+        for transfer, taken in timed.items()
     ]
 
 
@@ -204,7 +230,7 @@ def _table(report: Report) -> Table:
         title=f"A state_dict of {report.bytes / 1e9:.2f} GB, medians of {rounds} rounds",
         caption=f"{report.cores} cores, load {report.load_before:.1f} before; {growth}",
     )
-    for heading in ("", "GB/s", "ratio", "fastest s", "slowest s", "growth MB"):
+    for heading in ("", "GB/s", "ratio", "fastest s", "slowest s", "server CPU s", "client CPU s", "growth MB"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for result in report.results:
         table.add_row(
@@ -213,6 +239,8 @@ def _table(report: Report) -> Table:
             f"{result.ratio:.2f}",
             f"{min(result.seconds):.2f}",
             f"{max(result.seconds):.2f}",
+            f"{result.server_seconds:.2f}",
+            f"{result.client_seconds:.2f}",
             f"{result.memory_growth_bytes / 1e6:.0f}",
         )
     return table

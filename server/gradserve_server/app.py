@@ -23,6 +23,7 @@ from gradserve_server.errors import ServiceError
 from gradserve_server.hosted import HostedModel
 from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
+from gradserve_server.memory import keep_freed_messages
 from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
 from gradserve_server.rpc import handlers
@@ -133,6 +134,7 @@ def _is_taken_socket(listen: str) -> bool:
 
 
 def _assemble(config: Config) -> _Parts:
+    keep_freed_messages()
     changes = Changes()
     lifecycle = Lifecycle(changes)
     devices = Devices(config.compute.threads)

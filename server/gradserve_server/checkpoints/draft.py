@@ -18,10 +18,13 @@ class Draft:
     the draft to be discarded, as it always must be in the end.
     """
 
-    def __init__(self, files: Files, model: str) -> None:
+    def __init__(self, files: Files, model: str, drafts: set[str]) -> None:
+        """Take a name, and put it among those that are not to be swept away."""
         self._files = files
         self._model = model
+        self._drafts = drafts
         self._name = new_draft()
+        drafts.add(self._name)
         self._opened = ExitStack()
         self._sink: Sink | None = None
         self._size = 0
@@ -69,3 +72,4 @@ class Draft:
         with suppress(OSError):
             self._opened.close()
         remove(self._files, self._model, [self._name])
+        self._drafts.discard(self._name)

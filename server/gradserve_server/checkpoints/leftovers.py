@@ -8,22 +8,16 @@ from contextlib import contextmanager
 
 from gradserve_server.checkpoints.failures import explanation
 from gradserve_server.checkpoints.files import Files
-from gradserve_server.checkpoints.names import MANIFEST, is_disposable, is_draft
+from gradserve_server.checkpoints.names import MANIFEST, is_disposable
 
 _log = logging.getLogger(__name__)
 
 
 def sweep(files: Files, folder: str, keep: Collection[str]) -> None:
-    """Remove the files of a model's folder that its manifest, which must be durable, does not name."""
+    """Remove the store's files in a model's folder but for those that its manifest, which must be durable, names."""
     with _tolerating(folder):
         unnamed = [name for name in files.names(folder) if is_disposable(name) and name not in keep]
         remove(files, folder, unnamed)
-
-
-def sweep_drafts(files: Files, folder: str) -> None:
-    """Remove the drafts in a model's folder: for when nobody can be writing one."""
-    with _tolerating(folder):
-        remove(files, folder, [name for name in files.names(folder) if is_draft(name)])
 
 
 def sweep_staging(files: Files, folder: str) -> None:

@@ -15,8 +15,7 @@ MANIFEST = "manifest.json"
 WEIGHTS_PATTERN = r"^[0-9]{1,19}-[0-9a-f]{8}\.safetensors$"
 """The name of a file of weights, whose version comes first."""
 
-_WRITTEN_HERE = re.compile(rf"(?:{WEIGHTS_PATTERN})|^manifest-[0-9a-f]{{8}}\.new$")
-_DRAFT = re.compile(r"upload-[0-9a-f]{8}\.part")
+_WRITTEN_HERE = re.compile(rf"(?:{WEIGHTS_PATTERN})|^manifest-[0-9a-f]{{8}}\.new$|^upload-[0-9a-f]{{8}}\.part$")
 _STAGING = re.compile(r"\.new-[0-9a-f]{8}-.+")
 
 
@@ -55,11 +54,6 @@ def new_staging(model: str) -> str:
 def is_staging(folder: str) -> bool:
     """Whether a folder is that of a model that was never put in place."""
     return _STAGING.fullmatch(folder) is not None
-
-
-def is_draft(file: str) -> bool:
-    """Whether a file is one that its upload has left, or may still be writing."""
-    return _DRAFT.fullmatch(file) is not None
 
 
 def is_disposable(file: str) -> bool:

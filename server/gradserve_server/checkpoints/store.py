@@ -12,7 +12,7 @@ from gradserve_server.checkpoints.disk_files import DiskFiles
 from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.failures import explanation, is_damage, told_as_refusals
 from gradserve_server.checkpoints.files import ROOT, Files
-from gradserve_server.checkpoints.leftovers import sweep, sweep_drafts, sweep_staging
+from gradserve_server.checkpoints.leftovers import sweep, sweep_staging
 from gradserve_server.checkpoints.manifest import Checkpoint, Manifest, WeightsFile
 from gradserve_server.checkpoints.manifest_text import parse_manifest
 from gradserve_server.checkpoints.model_folder import ModelFolder
@@ -114,8 +114,7 @@ class Store:
         Raises:
             InvalidArgument: If no model can have that name.
         """
-        check_name(name, "name")
-        return Draft(self._files, name)
+        return self._folder(name).draft()
 
     def adopt(self, name: str, version: int, draft: Draft) -> WeightsFile:
         """Take a finished draft as `write_weights` would have written it.
@@ -194,5 +193,4 @@ def _read(files: Files, name: str) -> ModelFolder | None:
             raise
         return ModelFolder(files, name, damage=DataLoss(f"{MANIFEST}: {explanation(error)}"))
     sweep(files, name, manifest.files)
-    sweep_drafts(files, name)
     return ModelFolder(files, name, manifest=manifest)
