@@ -56,7 +56,8 @@ class ModelFolder:
 
     def draft(self) -> Draft:
         """As `Store.draft`."""
-        return Draft(self._files, self._name, self._drafts)
+        with told_as_refusals(f"keep {self._name}"):
+            return Draft(self._files, self._name, self._drafts)
 
     def adopt(self, version: int, draft: Draft) -> WeightsFile:
         """As `Store.adopt`."""

@@ -113,6 +113,7 @@ class Store:
 
         Raises:
             InvalidArgument: If no model can have that name.
+            Unavailable: If no name can be drawn for it.
         """
         return self._folder(name).draft()
 
