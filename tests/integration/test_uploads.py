@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 
 import gradserve
+from gradserve._safetensors import pack
 from gradserve.v1.state_pb2 import LoadStateDictRequest, LoadStateDictResponse, StateDictTrailer
 from gradserve.v1.state_pb2_grpc import StateServiceStub
 from tests.support.server import RunningServer, start_server
@@ -87,6 +88,11 @@ def test_what_is_kept_is_what_is_served(deployed: Deployment, file: Callable[[fl
     deployed.upload(file(5))
     (kept,) = deployed.folder.glob("2-*.safetensors")
     assert kept.read_bytes() == download(deployed.channel, "a").data == same(5)
+
+
+def test_the_client_sends_arrays_just_as_the_server_keeps_them(deployed: Deployment):
+    state = dict(reversed(deployed.model.state_dict().items()))
+    assert b"".join(pack(state).pieces()) == download(deployed.channel, "a").data
 
 
 def test_the_checksum_of_a_download_is_that_of_its_bytes_after_every_kind_of_change(tmp_path: Path):
