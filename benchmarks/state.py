@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +22,9 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks.processes import MemoryGrowth, ServerProcess, running
+from benchmarks.reports import Report, Result, Sample, median_seconds, summary, table
 from benchmarks.transfers import ByteStream, Weights
 
 _CHANNEL = [("grpc.max_receive_message_length", 64 * 1024**2)]
@@ -50,69 +49,6 @@ class Transfer:
     direction: str
     server: ServerProcess
     run: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What one transfer took.
-
-    Attributes:
-        seconds: From its start to its end.
-        server_seconds: Of processor time in the server.
-        client_seconds: Of processor time in the client.
-        memory_growth_bytes: By how much the server's anonymous memory grew, at most.
-    """
-
-    seconds: float
-    server_seconds: float
-    client_seconds: float
-    memory_growth_bytes: int
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one transfer came to over all rounds.
-
-    Attributes:
-        name: Which.
-        direction: "up" or "down".
-        seconds: Of each round.
-        bytes_per_second: The median.
-        ratio: The median beside that of the bare stream in the same direction.
-        server_seconds: The median of the processor time in the server.
-        client_seconds: Likewise in the client.
-        memory_growth_bytes: The most that the server's anonymous memory grew during one, the untimed round included.
-    """
-
-    name: str
-    direction: str
-    seconds: tuple[float, ...]
-    bytes_per_second: float
-    ratio: float
-    server_seconds: float
-    client_seconds: float
-    memory_growth_bytes: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """A whole run.
-
-    Attributes:
-        machine: What it ran on.
-        cores: How many of them it may use.
-        load_before: The machine's load average of the minute before: much above 0, and the figures say little.
-        bytes: The size of the state_dict.
-        memory_growth_allowed_bytes: One copy of it and 64 MB.
-        results: First those up, then those down.
-    """
-
-    machine: str
-    cores: int
-    load_before: float
-    bytes: int
-    memory_growth_allowed_bytes: int
-    results: tuple[Result, ...]
 
 
 @dataclass(frozen=True)
@@ -205,45 +141,13 @@ def _sample(transfer: Transfer) -> Sample:
 
 
 def _results(samples: Mapping[Transfer, list[Sample]], size: int) -> list[Result]:
-    timed = {transfer: taken[1:] for transfer, taken in samples.items()}
-    medians = {transfer: statistics.median(sample.seconds for sample in taken) for transfer, taken in timed.items()}
-    bare = {transfer.direction: medians[transfer] for transfer in timed if transfer.name == BARE}
+    bare = {
+        transfer.direction: median_seconds(taken[1:]) for transfer, taken in samples.items() if transfer.name == BARE
+    }
     return [
-        Result(
-            name=transfer.name,
-            direction=transfer.direction,
-            seconds=tuple(sample.seconds for sample in taken),
-            bytes_per_second=size / medians[transfer],
-            ratio=bare[transfer.direction] / medians[transfer],
-            server_seconds=statistics.median(sample.server_seconds for sample in taken),
-            client_seconds=statistics.median(sample.client_seconds for sample in taken),
-            memory_growth_bytes=max(sample.memory_growth_bytes for sample in samples[transfer]),
-        )
-        for transfer, taken in timed.items()
+        summary(transfer.name, transfer.direction, taken, size, bare[transfer.direction])
+        for transfer, taken in samples.items()
     ]
-
-
-def _table(report: Report) -> Table:
-    rounds = len(report.results[0].seconds)
-    growth = f"at most {report.memory_growth_allowed_bytes / 1e6:.0f} MB of memory growth wanted"
-    table = Table(
-        title=f"A state_dict of {report.bytes / 1e9:.2f} GB, medians of {rounds} rounds",
-        caption=f"{report.cores} cores, load {report.load_before:.1f} before; {growth}",
-    )
-    for heading in ("", "GB/s", "ratio", "fastest s", "slowest s", "server CPU s", "client CPU s", "growth MB"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for result in report.results:
-        table.add_row(
-            f"{result.direction}, {result.name}",
-            f"{result.bytes_per_second / 1e9:.2f}",
-            f"{result.ratio:.2f}",
-            f"{min(result.seconds):.2f}",
-            f"{max(result.seconds):.2f}",
-            f"{result.server_seconds:.2f}",
-            f"{result.client_seconds:.2f}",
-            f"{result.memory_growth_bytes / 1e6:.0f}",
-        )
-    return table
 
 
 def _options() -> argparse.Namespace:
@@ -263,7 +167,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(asdict(report), indent=2))
     else:
-        Console().print(_table(report))
+        Console().print(table(report))
 
 
 if __name__ == "__main__":

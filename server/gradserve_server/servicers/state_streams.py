@@ -20,7 +20,7 @@ _IDLE_SECONDS = 30.0
 _LARGEST_CHUNK = 1024**2
 _SHA256_BYTES = 32
 
-_WINDOW = 4
+_WINDOW = 2
 """The chunks that a thread is given at once: a hop to it for each would cost as much as it saves."""
 
 
