@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -61,6 +61,7 @@ class Report:
         load_before: The machine's load average of the minute before: much above 0, and the figures say little.
         bytes: The size of the state_dict.
         memory_growth_allowed_bytes: One copy of it and 64 MB.
+        steps: The processor seconds of what an upload costs at least beside a bare stream, by step.
         results: First those up, then those down.
     """
 
@@ -69,7 +70,19 @@ class Report:
     load_before: float
     bytes: int
     memory_growth_allowed_bytes: int
+    steps: Mapping[str, float]
     results: tuple[Result, ...]
+
+    @property
+    def highest_ratio_up(self) -> float:
+        """That of an upload which does the steps and no more, on all cores without a pause.
+
+        It holds where nothing else runs: what slows the bare stream down makes it too high.
+        """
+        bare = self.results[0]
+        seconds = min(bare.seconds)
+        busy = bare.server_seconds + bare.client_seconds + sum(self.steps.values())
+        return min(1.0, seconds * self.cores / busy)
 
 
 def median_seconds(samples: Sequence[Sample]) -> float:
@@ -96,9 +109,11 @@ def table(report: Report) -> Table:
     """The report for a terminal."""
     rounds = len(report.results[0].seconds)
     growth = f"at most {report.memory_growth_allowed_bytes / 1e6:.0f} MB of memory growth wanted"
+    steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in report.steps.items())
+    least = f"an upload's steps take {steps} of CPU: its ratio here is at most {report.highest_ratio_up:.2f}"
     lines = Table(
         title=f"A state_dict of {report.bytes / 1e9:.2f} GB, medians of {rounds} rounds",
-        caption=f"{report.cores} cores, load {report.load_before:.1f} before; {growth}",
+        caption=f"{report.cores} cores, load {report.load_before:.1f} before; {growth}\n{least}",
     )
     for heading in ("", "GB/s", "ratio", "fastest s", "slowest s", "server CPU s", "client CPU s", "growth MB"):
         lines.add_column(heading, justify="right" if heading else "left", no_wrap=True)

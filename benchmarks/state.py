@@ -25,6 +25,7 @@ from rich.progress import Progress
 
 from benchmarks.processes import MemoryGrowth, ServerProcess, running
 from benchmarks.reports import Report, Result, Sample, median_seconds, summary, table
+from benchmarks.steps import processor_seconds
 from benchmarks.transfers import ByteStream, Weights
 
 _CHANNEL = [("grpc.max_receive_message_length", 64 * 1024**2)]
@@ -82,6 +83,7 @@ def measure(options: argparse.Namespace) -> Report:
         for weights in (subjects.tmpfs, subjects.disk):
             weights.create(options.bytes)
         content, sha256 = subjects.tmpfs.fetch()
+        steps = processor_seconds(memoryview(content), options.tmpfs)
         results = _rounds(subjects.transfers(memoryview(content), sha256), options.rounds, len(content))
         for weights in (subjects.tmpfs, subjects.disk):
             if hashlib.sha256(weights.fetch()[0]).digest() != sha256:
@@ -92,6 +94,7 @@ def measure(options: argparse.Namespace) -> Report:
         load_before=load_before,
         bytes=len(content),
         memory_growth_allowed_bytes=len(content) + _SPARE_BYTES,
+        steps=steps,
         results=tuple(results),
     )
 
@@ -165,7 +168,7 @@ def main() -> None:
     options = _options()
     report = measure(options)
     if options.json:
-        print(json.dumps(asdict(report), indent=2))
+        print(json.dumps({**asdict(report), "highest_ratio_up": report.highest_ratio_up}, indent=2))
     else:
         Console().print(table(report))
 
