@@ -25,6 +25,7 @@ from gradserve_server.hosted import HostedModel
 from gradserve_server.http_endpoint import HttpEndpoint
 from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
+from gradserve_server.memory import keep_freed_messages
 from gradserve_server.metrics import Metrics, MetricsPage, Readings
 from gradserve_server.monitoring import routes
 from gradserve_server.registry import Registry
@@ -151,6 +152,7 @@ def _is_taken_socket(listen: str) -> bool:
 
 
 def _assemble(config: Config) -> _Parts:
+    keep_freed_messages()
     changes = Changes()
     lifecycle = Lifecycle(changes)
     devices = Devices(config.compute.threads)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.manifest import AcceptedLoad
 from gradserve_server.config import Limits
 from gradserve_server.definitions import ModelUpdate, NewModel
@@ -20,7 +21,7 @@ from gradserve_server.engine.device import Device, Devices
 from gradserve_server.engine.global_state import new_seed
 from gradserve_server.engine.intake import Arrived
 from gradserve_server.engine.model import Model
-from gradserve_server.engine.state import state_dict
+from gradserve_server.engine.state import StateDict, state_dict
 from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import AlreadyExists, NotFound, ResourceExhausted
 from gradserve_server.facts import Instruments
@@ -179,7 +180,8 @@ class Registry:
         if hosted.failure is None or kept is None:
             return hosted.model
         arrived = await asyncio.to_thread(self.archive.read, hosted, kept.weights)
-        return await device.run(hosted.model.on(device.torch_device).with_weights, arrived.tensors)
+        model = hosted.model.on(device.torch_device)
+        return await device.run(model.with_weights, arrived.tensors, arrived.state_sha256)
 
     async def with_weights(self, slot: Slot, old: HostedModel, arrived: Arrived) -> HostedModel:
         """A model with new weights, not yet kept, under its next version.
@@ -188,19 +190,27 @@ class Registry:
             FailedPrecondition: If this host does not have its device.
         """
         device = self.devices.resolve(old.device.name)
-        model = await device.run(old.model.with_weights, arrived.tensors)
+        model = await device.run(old.model.with_weights, arrived.tensors, arrived.state_sha256)
         operations = old.operations or await device.run(warm_up, model)
         new = replace(old, model=model, device=device, operations=operations, failure=None)
         return replace(new, version=slot.next_version(old), version_time=datetime.now(UTC), unsaved=True)
 
     async def keep(
-        self, hosted: HostedModel, *, new_weights: bool, accepted: AcceptedLoad | None = None
+        self,
+        hosted: HostedModel,
+        *,
+        new_weights: bool,
+        accepted: AcceptedLoad | None = None,
+        draft: Draft | None = None,
     ) -> HostedModel:
-        """Keep a model as it is about to be; give it as it may then be seen."""
-        weights = await hosted.device.run(state_dict, hosted.model) if new_weights else None
-        await asyncio.to_thread(self.archive.keep, hosted, weights, accepted)
+        """Keep a model as it is about to be; give it as it may then be seen. New weights may be on disk already."""
+        weights: StateDict | Draft | None = draft
+        if new_weights and draft is None:
+            weights = await hosted.device.run(state_dict, hosted.model)
+        file = await asyncio.to_thread(self.archive.keep, hosted, weights, accepted)
+        model = hosted.model if file is None else replace(hosted.model, sha256=file.sha256)
         unsaved = not self.archive.is_durable or (hosted.unsaved and not new_weights)
-        return replace(hosted, unsaved=unsaved)
+        return replace(hosted, model=model, unsaved=unsaved)
 
     def publish(self, slot: Slot, hosted: HostedModel) -> None:
         """Let requests see a model in the place of the one that was there."""

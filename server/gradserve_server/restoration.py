@@ -48,7 +48,7 @@ async def _restored(registry: Registry, name: str, stored: StoredModel) -> Hoste
     try:
         device = registry.devices.resolve(stored.device)
         arrived = await asyncio.to_thread(registry.archive.read, hosted, stored.weights)
-        model = await device.run(hosted.model.with_weights, arrived.tensors)
+        model = await device.run(hosted.model.with_weights, arrived.tensors, arrived.state_sha256)
         operations = await device.run(warm_up, model)
     except ServiceError as failure:
         _log.error("%s is not served: %s", name, failure.text)

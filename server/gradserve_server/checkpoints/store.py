@@ -10,6 +10,7 @@ from typing import Self
 
 from gradserve_server.checkpoints.damage import Damage, unused_version
 from gradserve_server.checkpoints.disk_files import DiskFiles
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.failures import explanation, is_damage, told_as_refusals
 from gradserve_server.checkpoints.files import ROOT, Files
 from gradserve_server.checkpoints.leftovers import sweep, sweep_staging
@@ -42,8 +43,8 @@ class Store:
     """A manifest for each name, and the files of weights that it names. What is committed is on disk.
 
     All methods block; they may be called from any thread. Writes under one name come one after the other, which the
-    caller sees to: `write_weights` as often as needed, then `commit`, or `discard` to give up. Names are checked here
-    once more, since they become paths.
+    caller sees to: `write_weights` or `adopt` as often as needed, then `commit`, or `discard` to give up. Names are
+    checked here once more, since they become paths.
     """
 
     def __init__(self, files: Files) -> None:
@@ -107,6 +108,23 @@ class Store:
             Unavailable: If the disk fails in another way; likewise.
         """
         return self._folder(name).write_weights(version, chunks)
+
+    def draft(self, name: str) -> Draft:
+        """A place for weights of a model of which something is kept, while others change it; to be discarded at last.
+
+        Raises:
+            InvalidArgument: If no model can have that name.
+            Unavailable: If no name can be drawn for it.
+        """
+        return self._folder(name).draft()
+
+    def adopt(self, name: str, version: int, draft: Draft) -> WeightsFile:
+        """Take a finished draft as `write_weights` would have written it.
+
+        Raises:
+            ServiceError: As `write_weights`.
+        """
+        return self._folder(name).adopt(version, draft)
 
     def commit(self, name: str, manifest: Manifest) -> None:
         """Put a manifest in the place of the last one, durably, and delete the files that only that one named.

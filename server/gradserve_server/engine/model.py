@@ -48,6 +48,7 @@ class Model:
         dtype: What they are computed in.
         shapes: The architecture's shape rules.
         limits: What a request and its reply may not exceed.
+        sha256: Of its state_dict as a file, where that is known.
     """
 
     blueprint: Blueprint
@@ -56,6 +57,7 @@ class Model:
     dtype: torch.dtype
     shapes: Shapes
     limits: Limits
+    sha256: bytes | None = None
 
     @cached_property
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -118,16 +120,23 @@ class Model:
     def moved(self, device: torch.device, dtype: torch.dtype, requires_grad: Mapping[str, bool]) -> Model:
         """This model elsewhere, in another dtype or with other flags; memory is shared where nothing changes."""
         state = {name: _converted(value, device, dtype) for name, value in self.module.state_dict().items()}
-        return self._holding(state, device, dtype, requires_grad)
+        moved = self._holding(state, device, dtype, requires_grad)
+        return moved if dtype != self.dtype else replace(moved, sha256=self.sha256)
 
     def on(self, device: torch.device) -> Model:
         """This model as one of a device, its weights left where they are: for one that has none yet."""
         return replace(self, device=device)
 
-    def with_weights(self, weights: Mapping[str, Tensor]) -> Model:
-        """This model with some of its weights replaced; they are moved to its device, and the others are shared."""
+    def with_weights(self, weights: Mapping[str, Tensor], sha256: bytes | None = None) -> Model:
+        """This model with some of its weights replaced; they are moved to its device, and the others are shared.
+
+        Args:
+            weights: By key.
+            sha256: Of the new model's state_dict as a file, where that is known.
+        """
         moved = {name: value.to(self.device) for name, value in weights.items()}
-        return self._holding({**self.module.state_dict(), **moved}, self.device, self.dtype, self.requires_grad)
+        new = self._holding({**self.module.state_dict(), **moved}, self.device, self.dtype, self.requires_grad)
+        return replace(new, sha256=sha256)
 
     def _holding(
         self, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, requires_grad: Mapping[str, bool]

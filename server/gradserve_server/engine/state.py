@@ -25,10 +25,12 @@ class StateDict:
     Attributes:
         header: The file up to its first tensor.
         tensors: By key, in the file's order.
+        sha256: Of the file, where that is known.
     """
 
     header: bytes
     tensors: Mapping[str, Tensor]
+    sha256: bytes | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -55,7 +57,8 @@ def state_dict(model: Model, keys: Sequence[str] = ()) -> StateDict:
     chosen = [(key, dtype_name(state[key].dtype), tuple(state[key].shape)) for key in select_keys(keys, list(state))]
     ordered = file_order(chosen)
     tensors = {key: state[key].contiguous() for key, _, _ in ordered}
-    return StateDict(write_layout(ordered, {"format": "pt"}), tensors)
+    sha256 = model.sha256 if len(tensors) == len(state) else None
+    return StateDict(write_layout(ordered, {"format": "pt"}), tensors, sha256)
 
 
 def select_keys(patterns: Sequence[str], keys: Sequence[str]) -> list[str]:
