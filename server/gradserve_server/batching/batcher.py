@@ -77,14 +77,14 @@ class Batcher:
         return entry.answer
 
     def _is_computed_at_once(self, hosted: HostedModel, work: Work[Any]) -> bool:
-        if work.key is None or not hosted.device.is_cpu:
+        if work.key is None or self._config.max_queue_delay > 0 or not hosted.device.is_cpu:
             return False
-        lone = (
-            self._batch is None
-            and not self._queue
-            and policy.is_lone(last_batch=self._last_batch, since_last=time.monotonic() - self._last_answer)
-        )
-        return policy.is_computed_at_once(work.cost, lone=lone, max_delay=self._config.max_queue_delay)
+        return policy.is_tiny(work.cost) or (policy.is_small(work.cost) and self._is_lone())
+
+    def _is_lone(self) -> bool:
+        if self._batch is not None or self._queue:
+            return False
+        return policy.is_lone(last_batch=self._last_batch, since_last=time.monotonic() - self._last_answer)
 
     def _compute_at_once(self, request: Request[Any, Any, ReplyT], hosted: HostedModel, work: Work[Any]) -> ReplyT:
         left = request.origin.seconds_left

@@ -13,18 +13,22 @@ _ROUND_TRIP: Final = 50e-6
 _SHARE_OF_DEADLINE: Final = 0.8
 
 
-def is_computed_at_once(cost: int, *, lone: bool, max_delay: float) -> bool:
-    """Whether work is done right where it arrives, on the event loop, rather than on the device's thread.
-
-    Handing work to a thread and its result back costs about as much as 65,536 multiply-adds, so less than that is
-    never worth it. Up to 4 million, some 200 us, the loop may do it where nobody else waits for the loop.
+def is_tiny(cost: int) -> bool:
+    """Whether work is done right where it arrives, on the event loop: to hand it to a thread would cost more.
 
     Args:
         cost: In multiply-adds.
-        lone: Whether the caller seems to be the only one.
-        max_delay: How long a request may wait for others, in seconds: not at all, or work waits whatever it costs.
     """
-    return max_delay <= 0 and (cost <= _TINY or (lone and cost <= _SMALL))
+    return cost <= _TINY
+
+
+def is_small(cost: int) -> bool:
+    """Whether work may be done where it arrives for a caller who is alone: it holds up the loop for some 200 us.
+
+    Args:
+        cost: In multiply-adds.
+    """
+    return cost <= _SMALL
 
 
 def is_lone(*, last_batch: int, since_last: float) -> bool:

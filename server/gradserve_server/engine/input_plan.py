@@ -28,6 +28,7 @@ class InputPlan:
         rows: The product of its dimensions but the last.
         cost: About how many multiply-adds a forward takes.
         output_shape: The shape of the output.
+        reshaped: Whether the input has another shape than [count, *row].
     """
 
     row: Shape
@@ -35,6 +36,7 @@ class InputPlan:
     rows: int
     cost: int
     output_shape: Shape
+    reshaped: bool
 
 
 class InputPlans:
@@ -62,4 +64,4 @@ class InputPlans:
         row = () if alone else self._blueprint.row_shape(shape)
         rows = math.prod(shape[:-1])
         count = math.prod(shape) // math.prod(row)
-        return InputPlan(row, count, rows, rows * self._parameters, output_shape)
+        return InputPlan(row, count, rows, rows * self._parameters, output_shape, shape != (count, *row))
