@@ -155,7 +155,8 @@ def _subjects(tmpfs: Path, disk: Path) -> Iterator[Subjects]:
 def _gradserve(folder: Path) -> Iterator[ServerProcess]:
     with tempfile.TemporaryDirectory(prefix="gradserve-benchmark-", dir=folder) as data:
         # The store keeps no more than it must: these files are large.
-        flags = ("--listen", "127.0.0.1:0", "--data-dir", data, "--set", "store.automatic_checkpoints=0")
+        ports = ("--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+        flags = (*ports, "--data-dir", data, "--set", "store.automatic_checkpoints=0")
         with running("gradserve", "serve", *flags) as server:
             yield server
 

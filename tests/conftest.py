@@ -1,5 +1,6 @@
 """What every test may ask for: one real server with the bundled models, and a client of it."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +28,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if lines := config.stash.get(_REPORT, []):
         terminalreporter.section("what the server and its store went through")
         terminalreporter.write_line("\n".join(lines))
+
+
+# Every server that a test starts, however it does, is out of the way of all others.
+os.environ["GRADSERVE_SERVER__SERVER__METRICS_LISTEN"] = "127.0.0.1:0"
 
 
 @pytest.fixture(scope="session")

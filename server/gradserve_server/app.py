@@ -22,8 +22,11 @@ from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.engine.device import Devices
 from gradserve_server.errors import ServiceError
 from gradserve_server.hosted import HostedModel
+from gradserve_server.http_endpoint import HttpEndpoint
 from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
+from gradserve_server.metrics import Metrics, MetricsPage, Readings
+from gradserve_server.monitoring import routes
 from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
 from gradserve_server.rpc import handlers
@@ -45,6 +48,8 @@ class _Parts:
     devices: Devices
     archive: Archive
     registry: Registry
+    metrics: Metrics
+    http: HttpEndpoint
     streams: Streams
     grpc_server: grpc.aio.Server
 
@@ -59,8 +64,13 @@ class Server:
         self._config = config
         self._parts = _assemble(config)
 
+    @property
+    def metrics_address(self) -> str:
+        """Where metrics and HTTP health checks are served, with the real port."""
+        return self._parts.http.address
+
     async def start(self) -> str:
-        """Open the port, create the initial models, and serve. Health says NOT_SERVING until all are warm.
+        """Open the ports, create the initial models, and serve. Health says NOT_SERVING until all are warm.
 
         Returns:
             Where it listens, with the real port.
@@ -70,6 +80,8 @@ class Server:
             ConfigError: If an initial model is refused.
         """
         address = self._listen()
+        page = MetricsPage(self._parts.metrics, Readings(self._parts.registry, self._parts.lifecycle))
+        await self._parts.http.start(routes(page, self._parts.lifecycle))
         await self._parts.grpc_server.start()
         try:
             kept = await restore(self._parts.registry)
@@ -102,6 +114,7 @@ class Server:
         self._parts.lifecycle.advance(Phase.STOPPED)
         self._parts.streams.stop()
         await self._parts.grpc_server.stop(grace)
+        self._parts.http.close()
         # What is still under way was cut off from its caller; a change that is being kept may need a moment.
         idle = await asyncio.to_thread(self._parts.devices.close, _SECONDS_TO_END)
         if idle:
@@ -143,30 +156,41 @@ def _assemble(config: Config) -> _Parts:
     devices = Devices(config.compute.threads)
     store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
     archive = Archive(store, config.store.automatic_checkpoints)
-    registry = Registry(devices, config.limits, archive, changes)
+    metrics = Metrics()
+    registry = Registry(devices, config.limits, archive, changes, metrics)
+    http = _http_endpoint(config.server.metrics_listen)
     streams = Streams(config.limits.max_stream_requests)
     server = grpc.aio.server(options=_channel_options(config))
     services = (
         (
             inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
-            InferenceServicer(Dispatcher(registry, config.batching), streams),
+            InferenceServicer(Dispatcher(registry, config.batching, metrics), streams),
         ),
-        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry)),
+        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry, http.address)),
         (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
     )
     health = health_pb2.DESCRIPTOR.services_by_name["Health"]
     server.add_generic_rpc_handlers(
         (
-            *(handlers(service, servicer, lifecycle.check_started) for service, servicer in services),
-            handlers(health, HealthServicer(registry, lifecycle, changes)),
+            *(handlers(service, servicer, metrics, lifecycle.check_started) for service, servicer in services),
+            handlers(health, HealthServicer(registry, lifecycle, changes), metrics),
         )
     )
     if config.server.reflection:
         names = [service.full_name for service, _ in services]
         servicer = reflection.aio.ReflectionServicer((*names, health.full_name, reflection.SERVICE_NAME))
         described: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-        server.add_generic_rpc_handlers((handlers(described, servicer),))
-    return _Parts(changes, lifecycle, devices, archive, registry, streams, server)
+        server.add_generic_rpc_handlers((handlers(described, servicer, metrics),))
+    return _Parts(changes, lifecycle, devices, archive, registry, metrics, http, streams, server)
+
+
+def _http_endpoint(listen: str) -> HttpEndpoint:
+    address = Address.parse(listen)
+    try:
+        return HttpEndpoint(address.host, address.port or 0)
+    except OSError as error:
+        message = f"cannot listen on {listen} for metrics: {error.strerror}; --metrics-listen takes another address"
+        raise OSError(message) from error
 
 
 def _channel_options(config: Config) -> list[tuple[str, int]]:

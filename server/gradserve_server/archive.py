@@ -79,7 +79,9 @@ class Archive:
             kept = retained((*manifest.checkpoints, checkpoint), self._automatic_checkpoints)
             manifest = replace(manifest, model=_stored(hosted, file), checkpoints=kept)
         elif manifest.model is not None:
-            manifest = replace(manifest, model=_stored(hosted, manifest.model.weights, manifest.model.version))
+            live = manifest.model
+            model = replace(_stored(hosted, live.weights), version=live.version, version_time=live.version_time)
+            manifest = replace(manifest, model=model)
         self._store.commit(hosted.name, manifest)
 
     def reserve(self, hosted: HostedModel) -> None:
@@ -171,9 +173,10 @@ class Archive:
         return self._store
 
 
-def _stored(hosted: HostedModel, file: WeightsFile, version: int | None = None) -> StoredModel:
+def _stored(hosted: HostedModel, file: WeightsFile) -> StoredModel:
     return StoredModel(
-        version=hosted.version if version is None else version,
+        version=hosted.version,
+        version_time=hosted.version_time,
         layers=hosted.model.blueprint.architecture.layers,
         dtype=hosted.model.dtype_name,
         device=hosted.device.name,

@@ -25,6 +25,7 @@ class HostedModel:
         device: Where they are.
         operations: The RPCs that it supports.
         create_time: When it was created, in UTC.
+        version_time: When its weights were accepted, in UTC.
         seed: What its initial weights were drawn from; None where they came from a file.
         unsaved: Whether the live weights would be gone if the server stopped now.
         failure: Why it cannot be served; None if it can.
@@ -36,6 +37,7 @@ class HostedModel:
     device: Device
     operations: tuple[str, ...]
     create_time: datetime
+    version_time: datetime
     seed: int | None
     unsaved: bool = False
     failure: ServiceError | None = None

@@ -78,6 +78,7 @@ async def _run(config: Config) -> None:
         return
     _say(_start_line(starting.result(), server))
     _say(_storage_line(config))
+    _say(f"metrics and health checks on http://{server.metrics_address}")
     await stopping
     _say(f"stopping: new calls for {config.server.drain_delay:g} s more, then those in flight")
     if not await server.drain():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 """An array of one of the wire's dtypes; bfloat16 is `ml_dtypes.bfloat16`."""
+
+_FEW = 8192
 
 LossArgument: TypeAlias = bool | int | float | Array
 """An argument of a loss, as torch.nn.functional takes it."""
@@ -25,17 +28,24 @@ class ForwardCall:
         training: Whether layers behave as after `model.train()`.
         seed: What random layers draw from; None to have one drawn.
         deterministic: Whether to be bit-equal to torch in process.
+        if_version: The version that the caller expects, compared when it is computed; None for any.
     """
 
     input: Array
     training: bool = False
     seed: int | None = None
     deterministic: bool = False
+    if_version: int | None = None
 
     @property
     def nbytes(self) -> int:
         """The bytes of its tensors."""
         return self.input.nbytes
+
+    @property
+    def rows(self) -> int:
+        """The product of the input's leading dimensions."""
+        return math.prod(self.input.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,11 @@ class ForwardResult:
     output: Array
     seed: int | None
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        return _is_finite(self.output)
+
 
 @dataclass(frozen=True)
 class GradientResult:
@@ -102,6 +117,28 @@ class GradientResult:
     output: Array | None
     gradients: Mapping[str, Array]
     seed: int | None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        arrays = (self.loss, self.output, *self.gradients.values())
+        return all(_is_finite(array) for array in arrays if array is not None)
+
+
+def _is_finite(array: Array) -> bool:
+    # A sum of squares is finite only where all of them are, though it may overflow. Of many NumPy would sum on threads.
+    if array.size <= _FEW and math.isfinite(np.vdot(array, array)):
+        return True
+    return bool(np.isfinite(array).all())
+
+
+class Result(Protocol):
+    """What any operation answers."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        ...
 
 
 FLOATING = ("float16", "bfloat16", "float32", "float64")

@@ -23,6 +23,7 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.state import state_dict
 from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import AlreadyExists, NotFound, ResourceExhausted
+from gradserve_server.facts import Instruments
 from gradserve_server.hosted import AnyModel, DamagedModel, HostedModel, check_name
 from gradserve_server.selection import updated_flags
 from gradserve_server.slot import Slot
@@ -38,11 +39,14 @@ class Registry:
     stop it in the middle.
     """
 
-    def __init__(self, devices: Devices, limits: Limits, archive: Archive, changes: Changes) -> None:
+    def __init__(
+        self, devices: Devices, limits: Limits, archive: Archive, changes: Changes, instruments: Instruments
+    ) -> None:
         self.devices = devices
         self.limits = limits
         self.archive = archive
         self._changes = changes
+        self._instruments = instruments
         self._slots: dict[str, Slot] = {}
         self._unfinished: set[asyncio.Task[Any]] = set()
 
@@ -93,6 +97,8 @@ class Registry:
     def restore(self, name: str, slot: Slot) -> None:
         """Take a model that was kept, as the server starts."""
         self._slots[name] = slot
+        if slot.hosted is not None:
+            self._instruments.model_created(name)
         self._changes.announce()
 
     async def create(self, new: NewModel) -> HostedModel:
@@ -114,8 +120,10 @@ class Registry:
             operations = await device.run(warm_up, model)
             version = self.archive.manifest(new.name).last_version + 1
             told_seed = None if new.weights is not None else seed
-            hosted = HostedModel(new.name, version, model, device, operations, datetime.now(UTC), told_seed)
+            now = datetime.now(UTC)
+            hosted = HostedModel(new.name, version, model, device, operations, now, now, told_seed)
             slot.hosted = await self.keep(hosted, new_weights=True)
+        self._instruments.model_created(new.name)
         self._changes.announce()
         return slot.hosted
 
@@ -136,8 +144,9 @@ class Registry:
             model = await old.device.run(move, await self.weights_of(old, device), device, dtype, flags)
             operations = await device.run(warm_up, model)
             converted = dtype != old.model.dtype_name
-            version = slot.next_version(old) if converted else old.version
-            new = replace(old, model=model, device=device, version=version, operations=operations, failure=None)
+            new = replace(old, model=model, device=device, operations=operations, failure=None)
+            if converted:
+                new = replace(new, version=slot.next_version(old), version_time=datetime.now(UTC))
             slot.hosted = await self.keep(new, new_weights=converted)
         self._changes.announce()
         return slot.hosted
@@ -160,6 +169,7 @@ class Registry:
             version = max(old.version, slot.last_version)
             await asyncio.to_thread(self.archive.delete, name, version)
             del self._slots[name]
+            self._instruments.model_deleted(name)
         self._changes.announce()
         return old.version
 
@@ -181,7 +191,7 @@ class Registry:
         model = await device.run(old.model.with_weights, arrived.tensors)
         operations = old.operations or await device.run(warm_up, model)
         new = replace(old, model=model, device=device, operations=operations, failure=None)
-        return replace(new, version=slot.next_version(old), unsaved=True)
+        return replace(new, version=slot.next_version(old), version_time=datetime.now(UTC), unsaved=True)
 
     async def keep(
         self, hosted: HostedModel, *, new_weights: bool, accepted: AcceptedLoad | None = None

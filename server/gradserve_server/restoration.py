@@ -60,4 +60,4 @@ def _hollow(registry: Registry, name: str, stored: StoredModel) -> HostedModel:
     device = registry.devices.absent(stored.device)
     architecture = Architecture(stored.layers)
     model = hollow(architecture, stored.dtype, device, stored.requires_grad, registry.limits)
-    return HostedModel(name, stored.version, model, device, (), stored.create_time, stored.seed)
+    return HostedModel(name, stored.version, model, device, (), stored.create_time, stored.version_time, stored.seed)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-Reason: TypeAlias = Literal["full", "window", "idle"]
-"""Why a batch is released: it is full; its oldest request has waited for as long as it may; or the device is free."""
+from gradserve_server.facts import ReleaseReason
 
 _TINY: Final = 65_536
 _SMALL: Final = 4_194_304
@@ -39,7 +38,7 @@ def is_lone(*, last_batch: int, since_last: float) -> bool:
     return last_batch <= 1 and since_last >= _ROUND_TRIP
 
 
-def release(rows: int, waited: float, *, max_rows: int, max_delay: float) -> Reason | float:
+def release(rows: int, waited: float, *, max_rows: int, max_delay: float) -> ReleaseReason | float:
     """Whether to compute what waits, the device being free.
 
     Args:

@@ -29,7 +29,9 @@ def prepare(model: Model, call: GradientCall) -> GradientWork:
     ignored = 0
     if plan.loss is not None and call.loss is not None:
         ignored = check_target(plan.loss, call.loss)
-    return GradientWork(call, plan.key, plan.input.rows, plan.cost, plan, plan.values - ignored)
+    # No other work has the same object for its key.
+    key = object() if plan.large and plan.key is not None else plan.key
+    return GradientWork(call, key, plan.input.rows, plan.cost, plan, plan.values - ignored)
 
 
 def compute(model: Model, works: Sequence[GradientWork]) -> list[GradientResult | ServiceError]:

@@ -29,6 +29,10 @@ _LONGEST_REMEMBERED = 1024
 
 _ROWS_AND_FEATURES = 2
 
+# Bytes of the gradients of parameters. What the requests of a batch share is little beside larger ones, and to hold
+# many of those at once takes fresh memory where one after the other would take the same again.
+_LARGEST_IN_BATCH = 256 * 1024
+
 _PASSES = 3
 """A backward costs about two forwards."""
 
@@ -41,6 +45,7 @@ class GradientPlan:
         input: How their input is.
         key: As in Work.
         cost: As in Work.
+        large: Whether each is better computed by itself, though it could share a batch.
         selection: With respect to what they differentiate.
         names: The names of the selected parameters.
         loss: What they differentiate; None for the output itself.
@@ -51,6 +56,7 @@ class GradientPlan:
     input: InputPlan
     key: Hashable | None
     cost: int
+    large: bool
     selection: Selection
     names: AbstractSet[str]
     loss: BoundLoss | None
@@ -98,12 +104,16 @@ class GradientPlans:
             input=input_plan,
             key=None if signature.per_sample else input_plan.row or None,
             cost=_PASSES * input_plan.cost,
+            large=self._parameter_elements(selection) * self._dtype.itemsize > _LARGEST_IN_BATCH,
             selection=selection,
             names=frozenset(selection.parameters),
             loss=loss,
             row_loss=_row_loss(signature, loss, input_plan.row),
             values=math.prod(input_plan.output_shape if loss is None else loss.value_shape),
         )
+
+    def _parameter_elements(self, selection: Selection) -> int:
+        return sum(self._sizes[name] for name in selection.parameters)
 
     def _check_rows(self, signature: Signature) -> None:
         if len(signature.input.shape) < _ROWS_AND_FEATURES:
@@ -118,7 +128,7 @@ class GradientPlans:
     ) -> None:
         own = signature.input
         repeats = own.shape[0] if signature.per_sample else 1
-        parameters = sum(self._sizes[name] for name in selection.parameters) * repeats
+        parameters = self._parameter_elements(selection) * repeats
         elements = parameters
         if loss is not None:
             elements += repeats if signature.grad_output is None else math.prod(loss.value_shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
 from gradserve.v1 import inference_pb2
@@ -11,7 +11,7 @@ from gradserve_server.batching.operation import FORWARD, GRADIENT
 from gradserve_server.batching.request import Origin, Request
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, LossArgument, LossCall
+from gradserve_server.operations import ForwardCall, GradientCall, LossArgument, LossCall
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
 from gradserve_server.servicers.replies import forward_answer, forward_reply, gradient_answer, gradient_reply
@@ -30,12 +30,14 @@ class InferenceServicer:
 
     async def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
-        reply = self._dispatcher.submit(request.model, _forward(request, CallOrigin(context), forward_reply))
+        read = partial(_forward_call, request)
+        reply = self._dispatcher.submit(request.model, Request(FORWARD, read, forward_reply, CallOrigin(context)))
         return reply if isinstance(reply, bytes) else await reply
 
     async def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
-        reply = self._dispatcher.submit(request.model, _gradient(request, CallOrigin(context), gradient_reply))
+        read = partial(_gradient_call, request)
+        reply = self._dispatcher.submit(request.model, Request(GRADIENT, read, gradient_reply, CallOrigin(context)))
         return reply if isinstance(reply, bytes) else await reply
 
     def ForwardStream(  # noqa: N802 - the RPC's name
@@ -45,8 +47,8 @@ class InferenceServicer:
 
         def submit(item: inference_pb2.ForwardStreamRequest) -> bytes | asyncio.Future[bytes]:
             origin = _item_origin(item, context)
-            request = _forward(item.request, origin, partial(forward_answer, item.id))
-            return self._dispatcher.submit(item.request.model, request)
+            read, reply = partial(_forward_call, item.request), partial(forward_answer, item.id)
+            return self._dispatcher.submit(item.request.model, Request(FORWARD, read, reply, origin))
 
         return self._streams.answers(requests, submit, context)
 
@@ -57,8 +59,8 @@ class InferenceServicer:
 
         def submit(item: inference_pb2.GradientStreamRequest) -> bytes | asyncio.Future[bytes]:
             origin = _item_origin(item, context)
-            request = _gradient(item.request, origin, partial(gradient_answer, item.id))
-            return self._dispatcher.submit(item.request.model, request)
+            read, reply = partial(_gradient_call, item.request), partial(gradient_answer, item.id)
+            return self._dispatcher.submit(item.request.model, Request(GRADIENT, read, reply, origin))
 
         return self._streams.answers(requests, submit, context)
 
@@ -73,22 +75,18 @@ def _item_origin(
     return ItemOrigin(context, item.timeout.seconds + item.timeout.nanos * 1e-9)
 
 
-def _forward(
-    request: inference_pb2.ForwardRequest, origin: Origin, reply: Callable[[ForwardResult, int], bytes]
-) -> Request[ForwardCall, ForwardResult, bytes]:
-    call = ForwardCall(
+def _forward_call(request: inference_pb2.ForwardRequest) -> ForwardCall:
+    return ForwardCall(
         input=read_required_tensor(request.input, "input", present=request.HasField("input")),
         training=request.training,
         seed=request.seed if request.HasField("seed") else None,
         deterministic=request.deterministic,
+        if_version=request.if_version if request.HasField("if_version") else None,
     )
-    return Request(FORWARD, call, reply, origin, request.if_version if request.HasField("if_version") else None)
 
 
-def _gradient(
-    request: inference_pb2.GradientRequest, origin: Origin, reply: Callable[[GradientResult, int], bytes]
-) -> Request[GradientCall, GradientResult, bytes]:
-    call = GradientCall(
+def _gradient_call(request: inference_pb2.GradientRequest) -> GradientCall:
+    return GradientCall(
         input=read_required_tensor(request.input, "input", present=request.HasField("input")),
         training=request.training,
         seed=request.seed if request.HasField("seed") else None,
@@ -98,8 +96,8 @@ def _gradient(
         wrt=tuple(request.wrt),
         per_sample=request.per_sample,
         return_output=request.return_output,
+        if_version=request.if_version if request.HasField("if_version") else None,
     )
-    return Request(GRADIENT, call, reply, origin, request.if_version if request.HasField("if_version") else None)
 
 
 def _loss_call(loss: inference_pb2.Loss) -> LossCall:

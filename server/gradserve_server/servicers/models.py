@@ -25,8 +25,9 @@ _MOST_PATHS = 16
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     """Reads requests, asks the registry, writes replies."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, metrics_address: str) -> None:
         self._registry = registry
+        self._metrics_address = metrics_address
         self._descriptions = Descriptions()
 
     async def CreateModel(  # noqa: N802 - the RPC's name
@@ -107,6 +108,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             ],
             num_threads=devices.threads,
             limits=_write_limits(self._registry.limits),
+            metrics_address=self._metrics_address,
             layer_types=catalogue.layer_types,
             losses=catalogue.losses,
         )
