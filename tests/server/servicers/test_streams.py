@@ -12,6 +12,7 @@ from grpc_status import rpc_status
 
 from gradserve.v1 import inference_pb2
 from gradserve_server.errors import ResourceExhausted
+from gradserve_server.metrics import Metrics
 from gradserve_server.rpc import handlers
 from gradserve_server.servicers.streams import Streams
 
@@ -93,7 +94,7 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
 @asynccontextmanager
 async def served(desk: Desk) -> AsyncIterator[grpc.aio.Channel]:
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((handlers(SERVICE, desk),))
+    server.add_generic_rpc_handlers((handlers(SERVICE, desk, Metrics()),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
