@@ -19,7 +19,10 @@ LossArgument: TypeAlias = bool | int | float | Array
 """An argument of a loss, as torch.nn.functional takes it."""
 
 
-@dataclass(frozen=True)
+# Requests and results are made for each call, and not frozen: that would double what it takes to make one.
+
+
+@dataclass(slots=True, eq=False)
 class ForwardCall:
     """One Forward.
 
@@ -48,7 +51,7 @@ class ForwardCall:
         return math.prod(self.input.shape[:-1])
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class LossCall:
     """A loss by the name that torch.nn.functional gives it, or "sum" or "mean".
 
@@ -71,7 +74,7 @@ class LossCall:
         return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, np.ndarray))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class GradientCall(ForwardCall):
     """One Gradient.
 
@@ -96,7 +99,7 @@ class GradientCall(ForwardCall):
         return sum(part.nbytes for part in parts if part is not None)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class ForwardResult:
     """The answer to a ForwardCall; `seed` is None where nothing was random."""
 
@@ -109,7 +112,7 @@ class ForwardResult:
         return _is_finite(self.output)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class GradientResult:
     """The answer to a GradientCall: gradients by parameter name, the input's under "input"."""
 

@@ -39,10 +39,10 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def to_torch(array: Array, device: torch.device) -> torch.Tensor:
     """The array as a tensor of its own dtype on the device; on the CPU it shares the array's memory."""
-    if array.dtype == _BFLOAT16:
-        tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    else:
+    try:
         tensor = torch.from_numpy(array)
+    except TypeError:  # NumPy itself has no bfloat16, and torch does not know that of ml_dtypes.
+        tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return tensor if device.type == "cpu" else tensor.to(device)
 
 
@@ -57,7 +57,8 @@ def aligned(tensor: torch.Tensor) -> torch.Tensor:
 
 def to_numpy(tensor: torch.Tensor) -> Array:
     """The tensor's values as an array on the host."""
-    host = tensor if tensor.is_cpu and not tensor.requires_grad else tensor.detach().cpu()
-    if host.dtype == torch.bfloat16:
+    host = tensor.detach().cpu() if tensor.requires_grad or not tensor.is_cpu else tensor
+    try:
+        return host.numpy()
+    except TypeError:  # As above.
         return host.contiguous().view(torch.int16).numpy().view(_BFLOAT16)
-    return host.numpy()
