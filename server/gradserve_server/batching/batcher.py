@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -47,7 +46,7 @@ class Batcher:
         self._batch: Batch | None = None
         self._wake: asyncio.Handle | None = None
         self._last_batch = 0
-        self._last_answer = -math.inf
+        self._at_once = 0
 
     @property
     def waiting(self) -> QueueState:
@@ -84,7 +83,7 @@ class Batcher:
     def _is_lone(self) -> bool:
         if self._batch is not None or self._queue:
             return False
-        return policy.is_lone(last_batch=self._last_batch, since_last=time.monotonic() - self._last_answer)
+        return policy.is_lone(last_batch=self._last_batch, at_once=self._at_once)
 
     def _compute_at_once(self, request: Request[Any, Any, ReplyT], hosted: HostedModel, work: Work[Any]) -> ReplyT:
         left = request.origin.seconds_left
@@ -93,8 +92,8 @@ class Batcher:
         hosted.check_read(work.call.if_version)
         started = time.monotonic()
         (result,) = request.operation.compute(hosted.model, (work,))
-        self._last_answer = time.monotonic()
-        seconds = self._last_answer - started
+        seconds = time.monotonic() - started
+        self._at_once += 1
         request.rows, request.queue_seconds = work.rows, 0.0
         self._instruments.batch_computed(BatchFact(hosted.name, request.operation.name, "single", work.rows, seconds))
         if isinstance(result, ServiceError):
@@ -164,9 +163,8 @@ class Batcher:
         hosted.device.executor.submit(answers, batch).add_done_callback(finished)
 
     def _finish(self, batch: Batch, future: Future[list[Any]]) -> None:
-        self._last_answer = time.monotonic()
-        self._batch, self._last_batch = None, len(batch.entries)
-        seconds = self._last_answer - batch.started
+        seconds = time.monotonic() - batch.started
+        self._batch, self._last_batch, self._at_once = None, max(len(batch.entries), len(self._queue)), 0
         self._pace.observe(batch.cost, seconds)
         self._instruments.batch_computed(batch.fact(seconds))
         # The device first: it need not wait until the answers are on their way.

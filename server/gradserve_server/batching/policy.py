@@ -8,7 +8,7 @@ from gradserve_server.facts import ReleaseReason
 
 _TINY: Final = 65_536
 _SMALL: Final = 4_194_304
-_ROUND_TRIP: Final = 50e-6
+_SEEN_AGAIN: Final = 16
 
 _SHARE_OF_DEADLINE: Final = 0.8
 
@@ -31,15 +31,17 @@ def is_small(cost: int) -> bool:
     return cost <= _SMALL
 
 
-def is_lone(*, last_batch: int, since_last: float) -> bool:
+def is_lone(*, last_batch: int, at_once: int) -> bool:
     """Whether the requests to a model seem to come from one caller who waits for each answer before he asks again.
 
+    What is computed on the event loop keeps it from seeing who else has come. So now and then a request of a caller who
+    seems to be alone goes to the device's thread: if he is not, others come in the meantime, and make the next batch.
+
     Args:
-        last_batch: How many requests the last batch had.
-        since_last: The seconds between the last answer and this request. No answer reaches its caller and brings the
-            next request in under 50 us: what arrives sooner was on its way before.
+        last_batch: How many requests the last batch on the device's thread had; 0 before the first.
+        at_once: How many requests have been computed on the event loop since then.
     """
-    return last_batch <= 1 and since_last >= _ROUND_TRIP
+    return last_batch <= 1 and at_once < _SEEN_AGAIN
 
 
 def release(rows: int, waited: float, *, max_rows: int, max_delay: float) -> ReleaseReason | float:
