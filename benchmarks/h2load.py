@@ -1,0 +1,82 @@
+"""Closed-loop load from h2load, a program in C: it takes less of the processor than the servers that it drives.
+
+It is Debian's nghttp2-client, or Homebrew's nghttp2.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+
+_SECONDS = 600
+_FRAME_HEADER = 5
+
+
+@dataclass(frozen=True)
+class Concurrency:
+    """How many requests are in flight.
+
+    Attributes:
+        connections: How many clients, each with a connection of its own.
+        streams: How many requests each keeps in flight.
+    """
+
+    connections: int
+    streams: int
+
+    @property
+    def in_flight(self) -> int:
+        """All together."""
+        return self.connections * self.streams
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests go, and what each says.
+
+    Attributes:
+        url: Where, without TLS.
+        body: The same for each.
+        headers: "name: value".
+        http1: Whether the server speaks HTTP/1.1 only: then each request in flight takes a connection.
+    """
+
+    url: str
+    body: bytes
+    headers: tuple[str, ...]
+    http1: bool = False
+
+
+def grpc_endpoint(target: str, path: str, message: bytes) -> Endpoint:
+    """A unary gRPC method: the message goes behind a byte for no compression and four for its length."""
+    body = len(message).to_bytes(_FRAME_HEADER, "big") + message
+    return Endpoint(f"http://{target}{path}", body, ("content-type: application/grpc", "te: trailers"))
+
+
+def drive(endpoint: Endpoint, concurrency: Concurrency, requests: int) -> float:
+    """Send exactly so many requests; return how many were answered each second.
+
+    Raises:
+        OSError: h2load is not there, or a request failed by the measure of HTTP; it does not know gRPC's.
+    """
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(endpoint.body)
+        body.flush()
+        clients = concurrency.in_flight if endpoint.http1 else concurrency.connections
+        command = ["h2load", f"--requests={requests}", f"--clients={clients}", f"--data={body.name}"]
+        command += ["--h1"] if endpoint.http1 else [f"--max-concurrent-streams={concurrency.streams}"]
+        command += [f"--header={header}" for header in endpoint.headers]
+        ended = subprocess.run(  # noqa: S603 - its arguments are ours
+            [*command, endpoint.url], capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    return _rate(ended.stdout, requests, ended.stderr)
+
+
+def _rate(printed: str, requests: int, complaint: str) -> float:
+    found = re.search(r"finished in \S+, ([\d.]+) req/s", printed)
+    statuses = re.search(r"status codes: (\d+) 2xx", printed)
+    if found is None or statuses is None or int(statuses[1]) != requests:
+        raise OSError(f"h2load did not get {requests} answers: {printed[-1000:]}{complaint[-1000:]}")
+    return float(found[1])
