@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from benchmarks.gradserve_process import CHANNEL
+from benchmarks.channel import CHANNEL
 from benchmarks.processes import pinned
 from gradserve.cli.load_generator.answer import Answer
 from gradserve.cli.load_generator.load import ClosedLoop, Load, OpenLoop, new_event_loop

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import grpc
 
+from benchmarks.channel import CHANNEL
 from benchmarks.nets import NETS, Net
 from benchmarks.processes import CHECKOUT, ServerProcess, running
 from benchmarks.scrape import Scrape, settled
 from gradserve.v1 import model_pb2, model_pb2_grpc
-
-CHANNEL = [("grpc.max_receive_message_length", 64 * 1024**2), ("grpc.enable_retries", 0)]
-"""A channel's options: messages as large as the server's, and no call is tried again."""
 
 _SECONDS = 60
 

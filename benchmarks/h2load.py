@@ -8,10 +8,18 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import grpc
+
+from benchmarks.channel import CHANNEL
 
 _SECONDS = 600
 _FRAME_HEADER = 5
+_GRPC_HEADERS = ("content-type: application/grpc", "te: trailers")
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,35 @@ class Endpoint:
     http1: bool = False
 
 
-def grpc_endpoint(target: str, path: str, message: bytes) -> Endpoint:
-    """A unary gRPC method: the message goes behind a byte for no compression and four for its length."""
+def grpc_endpoint(target: str, path: str, message: bytes, *metadata: str) -> Endpoint:
+    """A unary gRPC method: the message goes behind a byte for no compression and four for its length.
+
+    Args:
+        target: "HOST:PORT".
+        path: "/package.Service/Method".
+        message: The request.
+        metadata: "name: value".
+    """
     body = len(message).to_bytes(_FRAME_HEADER, "big") + message
-    return Endpoint(f"http://{target}{path}", body, ("content-type: application/grpc", "te: trailers"))
+    return Endpoint(f"http://{target}{path}", body, (*_GRPC_HEADERS, *metadata))
+
+
+def ask(endpoint: Endpoint) -> bytes:
+    """Send one request and return the reply's message.
+
+    Raises:
+        OSError: It was not answered well by the measure of HTTP.
+        grpc.RpcError: Nor by that of gRPC.
+    """
+    if endpoint.http1:
+        request = urllib.request.Request(endpoint.url, endpoint.body, _pairs(endpoint.headers))  # noqa: S310 - HTTP
+        with urllib.request.urlopen(request, timeout=_SECONDS) as reply:  # noqa: S310 - as above
+            return bytes(reply.read())
+    address = urlsplit(endpoint.url)
+    metadata = _pairs(endpoint.headers[len(_GRPC_HEADERS) :])
+    with grpc.insecure_channel(address.netloc, CHANNEL) as channel:
+        method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(address.path)
+        return method(endpoint.body[_FRAME_HEADER:], timeout=_SECONDS, metadata=tuple(metadata.items()))
 
 
 def drive(endpoint: Endpoint, concurrency: Concurrency, requests: int) -> float:
@@ -72,6 +105,10 @@ def drive(endpoint: Endpoint, concurrency: Concurrency, requests: int) -> float:
             [*command, endpoint.url], capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     return _rate(ended.stdout, requests, ended.stderr)
+
+
+def _pairs(headers: Sequence[str]) -> dict[str, str]:
+    return dict(header.split(": ", 1) for header in headers)
 
 
 def _rate(printed: str, requests: int, complaint: str) -> float:

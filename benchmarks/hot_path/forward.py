@@ -11,7 +11,7 @@ from benchmarks.hot_path.figure import Figure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import B, S
 from benchmarks.processes import running
-from benchmarks.subject import Subject, Throughput, ask_grpc, gradserve_subject
+from benchmarks.subject import Subject, Throughput, gradserve_subject
 
 SECTION = "forward"
 
@@ -35,8 +35,7 @@ def figures(servers: Servers) -> Iterator[list[Figure]]:
 def _lone(servers: Servers, unbatched: str) -> Figure:
     """What batching may cost a caller who is alone."""
     call = forward(B)
-    endpoint = grpc_endpoint(unbatched, call.path, call.message)
-    inline = Subject(endpoint, lambda: ask_grpc(unbatched, call.path, call.message), call.check)
+    inline = Subject(grpc_endpoint(unbatched, call.path, call.message), call.check)
     return Figure(
         section=SECTION,
         name="Forward B, one caller",

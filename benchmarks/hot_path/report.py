@@ -23,12 +23,14 @@ class Report:
         seconds: Of each measurement.
         counted: Whether the server's own counter confirmed each request; it does where the server has metrics.
         reached: Each figure.
+        missing: What could not be measured, and why.
     """
 
     machine: Machine
     seconds: float
     counted: bool
     reached: Sequence[Reached]
+    missing: Sequence[str]
 
     def document(self) -> dict[str, Any]:
         """It as JSON: every round of every figure."""
@@ -36,6 +38,7 @@ class Report:
             "machine": asdict(self.machine),
             "seconds": self.seconds,
             "counted": self.counted,
+            "missing": list(self.missing),
             "figures": [_document(reached) for reached in self.reached],
         }
 

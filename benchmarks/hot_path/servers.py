@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from benchmarks.calls import Call
 from benchmarks.echo import SERVICE
 from benchmarks.gradserve_process import GradserveProcess
-from benchmarks.h2load import Concurrency, grpc_endpoint
+from benchmarks.h2load import Concurrency, ask, grpc_endpoint
 from benchmarks.hot_path.figure import Figure
 from benchmarks.processes import ServerProcess
-from benchmarks.subject import Subject, Throughput, ask_grpc, gradserve_subject
+from benchmarks.subject import Subject, Throughput, gradserve_subject
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,14 @@ class Servers:
 
     def echo_path(self, call: Call) -> str:
         """The echo's method whose replies are as long as Gradserve's."""
-        return f"/{SERVICE}/{len(ask_grpc(self.gradserve.target, call.path, call.message))}"
+        return f"/{SERVICE}/{len(ask(grpc_endpoint(self.gradserve.target, call.path, call.message)))}"
 
     def echo_of(self, call: Call) -> Subject:
         """The echo of a call."""
         path = self.echo_path(call)
 
-        def ask() -> bytes:
-            return ask_grpc(self.echo.target, path, call.message)
-
         def check(reply: bytes) -> None:
             if path != f"/{SERVICE}/{len(reply)}":
                 raise ValueError(f"{path} answered {len(reply)} bytes")
 
-        return Subject(grpc_endpoint(self.echo.target, path, call.message), ask, check)
+        return Subject(grpc_endpoint(self.echo.target, path, call.message), check)
