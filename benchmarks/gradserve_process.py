@@ -24,7 +24,7 @@ class GradserveProcess:
 
     Attributes:
         process: Its process.
-        metrics: Where its metrics are, "HOST:PORT"; empty where it serves none.
+        metrics: Where its metrics are, "HOST:PORT".
     """
 
     process: ServerProcess
@@ -41,17 +41,16 @@ class GradserveProcess:
 
     @contextmanager
     def answering(self, requests: int) -> Iterator[None]:
-        """Check that within the block so many requests, and no more, are answered OK, where it serves metrics.
+        """Check that within the block so many requests, and no more, are answered OK.
 
         Raises:
             OSError: They were not.
         """
-        before = self.ok_count() if self.metrics else 0
+        before = self.ok_count()
         yield
-        if self.metrics:
-            answered = settled(self.ok_count, before + requests) - before
-            if answered != requests:
-                raise OSError(f"{requests} requests were sent, and {answered} answered OK")
+        answered = settled(self.ok_count, before + requests) - before
+        if answered != requests:
+            raise OSError(f"{requests} requests were sent, and {answered} answered OK")
 
 
 @contextmanager
@@ -66,7 +65,7 @@ def gradserve(
         cores: Those that it may use; without any, all.
         module: What to run instead of the command line.
     """
-    arguments = ("serve", "--listen", "127.0.0.1:0", "--ephemeral", *flags)
+    arguments = ("serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--ephemeral", *flags)
     with (
         running(module, *arguments, checkout=checkout, cores=cores) as process,
         grpc.insecure_channel(process.target, CHANNEL) as channel,

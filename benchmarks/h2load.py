@@ -9,13 +9,14 @@ import re
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import grpc
 
 from benchmarks.channel import CHANNEL
+from benchmarks.processes import pinned
 
 _SECONDS = 600
 _FRAME_HEADER = 5
@@ -97,14 +98,26 @@ def drive(endpoint: Endpoint, concurrency: Concurrency, requests: int) -> float:
     with tempfile.NamedTemporaryFile() as body:
         body.write(endpoint.body)
         body.flush()
-        clients = concurrency.in_flight if endpoint.http1 else concurrency.connections
-        command = ["h2load", f"--requests={requests}", f"--clients={clients}", f"--data={body.name}"]
-        command += ["--h1"] if endpoint.http1 else [f"--max-concurrent-streams={concurrency.streams}"]
-        command += [f"--header={header}" for header in endpoint.headers]
-        ended = subprocess.run(  # noqa: S603 - its arguments are ours
-            [*command, endpoint.url], capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
+        command = ["h2load", f"--requests={requests}", *_arguments(endpoint, concurrency, body.name)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
     return _rate(ended.stdout, requests, ended.stderr)
+
+
+def flood(endpoint: Endpoint, concurrency: Concurrency, seconds: float, cores: Collection[int]) -> None:
+    """Keep so many requests in flight for so long, whatever becomes of them; from these cores, if there are any."""
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(endpoint.body)
+        body.flush()
+        duration = f"--duration={round(seconds * 1000)}ms"
+        command = [*pinned(cores), "h2load", duration, *_arguments(endpoint, concurrency, body.name)]
+        subprocess.run(command, stdout=subprocess.DEVNULL, timeout=seconds + _SECONDS, check=True)  # noqa: S603 - ours
+
+
+def _arguments(endpoint: Endpoint, concurrency: Concurrency, body: str) -> list[str]:
+    clients = concurrency.in_flight if endpoint.http1 else concurrency.connections
+    one_at_a_time = ["--h1"] if endpoint.http1 else [f"--max-concurrent-streams={concurrency.streams}"]
+    headers = [f"--header={header}" for header in endpoint.headers]
+    return [f"--clients={clients}", f"--data={body}", *one_at_a_time, *headers, endpoint.url]
 
 
 def _pairs(headers: Sequence[str]) -> dict[str, str]:

@@ -43,7 +43,7 @@ def report(options: argparse.Namespace) -> Report:
                     reached += _watched(figures, options)
             except SilentPeerError as error:
                 missing.append(str(error))
-    return Report(machine, options.seconds, bool(server.metrics), reached, missing)
+    return Report(machine, options.seconds, reached, missing)
 
 
 def _parts(

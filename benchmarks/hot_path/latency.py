@@ -12,12 +12,12 @@ from benchmarks.generator import Order
 from benchmarks.hot_path.figure import Figure, Measure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import S
-from gradserve.cli.load_generator.load import ClosedLoop, OpenLoop
 from gradserve.cli.load_generator.summary import Summary
 
 SECTION = "latency"
 
-_SATURATING = ClosedLoop(64)
+_SATURATING = 64
+_SATURATING_SECONDS = 2.0
 _LOAD = 0.5
 _TARGET = 2.0
 _ROUNDS = 9
@@ -32,7 +32,7 @@ def figures(servers: Servers) -> Iterator[list[Figure]]:
 
     @functools.cache
     def rate() -> float:
-        return _LOAD * Summary.of(*ours.answers([_SATURATING], 2.0)).ok_per_second
+        return _LOAD * Summary.of(ours.closed(_SATURATING, _SATURATING_SECONDS).answers).ok_per_second
 
     yield [
         Figure(
@@ -54,8 +54,7 @@ def _p99(order: Order, rate: Callable[[], float]) -> Measure:
     seeds = itertools.count()
 
     def measure(seconds: float) -> float:
-        (answers,) = order.answers([OpenLoop(rate(), next(seeds))], seconds)
-        summary = Summary.of(answers)
+        summary = Summary.of(order.open(rate(), seconds, next(seeds)).answers)
         if summary.codes.keys() != {"OK"}:
             raise OSError(f"not every call was answered OK: {summary.codes}")
         return summary.latency["p99"]

@@ -21,14 +21,12 @@ class Report:
     Attributes:
         machine: What it ran on.
         seconds: Of each measurement.
-        counted: Whether the server's own counter confirmed each request; it does where the server has metrics.
         reached: Each figure.
         missing: What could not be measured, and why.
     """
 
     machine: Machine
     seconds: float
-    counted: bool
     reached: Sequence[Reached]
     missing: Sequence[str]
 
@@ -37,15 +35,13 @@ class Report:
         return {
             "machine": asdict(self.machine),
             "seconds": self.seconds,
-            "counted": self.counted,
             "missing": list(self.missing),
             "figures": [_document(reached) for reached in self.reached],
         }
 
     def table(self) -> Table:
         """It for a terminal: medians, and the ratios from the lowest to the highest."""
-        confirmed = "every request counted by the server" if self.counted else "not counted by the server: no metrics"
-        title, caption = "The hot path: medians of interleaved rounds", f"{self.machine}; {confirmed}"
+        title, caption = "The hot path: medians of interleaved rounds", str(self.machine)
         table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("", "load"):
             table.add_column(heading, overflow="fold")

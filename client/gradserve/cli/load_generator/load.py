@@ -6,12 +6,13 @@ import asyncio
 import random
 import selectors
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from gradserve.cli.load_generator.answer import Answer, Send
 
-__all__ = ["ClosedLoop", "Load", "OpenLoop", "new_event_loop"]
+__all__ = ["ClosedLoop", "Load", "OpenLoop", "call_at", "new_event_loop"]
 
 
 @dataclass(frozen=True)
@@ -70,24 +71,36 @@ class OpenLoop:
 
     async def answers(self, send: Send, seconds: float) -> list[Answer]:
         """Call for so long and return how each call ended, in the order in which they did."""
-        times = self.arrivals(seconds)
-        start = time.perf_counter()
-        answers: list[Answer] = []
-
-        async def call(intended: float) -> None:
-            sent = time.perf_counter() - start
-            ending = await send()
-            answers.append(Answer(intended, sent, time.perf_counter() - start, *ending))
-
-        async with asyncio.TaskGroup() as calls:
-            for intended in times:
-                # Where it is late, this still lets the answers in.
-                await asyncio.sleep(max(0.0, intended - (time.perf_counter() - start)))
-                calls.create_task(call(intended))
-        return answers
+        return await call_at(send, self.arrivals(seconds))
 
 
 Load: TypeAlias = ClosedLoop | OpenLoop
+
+
+async def call_at(send: Send, times: Sequence[float]) -> list[Answer]:
+    """Call at these times, whether earlier calls have ended or not.
+
+    Args:
+        send: Makes one call.
+        times: In seconds from now, ascending.
+
+    Returns:
+        How each call ended, in the order in which they did.
+    """
+    start = time.perf_counter()
+    answers: list[Answer] = []
+
+    async def call(intended: float) -> None:
+        sent = time.perf_counter() - start
+        ending = await send()
+        answers.append(Answer(intended, sent, time.perf_counter() - start, *ending))
+
+    async with asyncio.TaskGroup() as calls:
+        for intended in times:
+            # Where it is late, this still lets the answers in.
+            await asyncio.sleep(max(0.0, intended - (time.perf_counter() - start)))
+            calls.create_task(call(intended))
+    return answers
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
