@@ -27,10 +27,10 @@ class Echo(grpc.GenericRpcHandler):
     def __init__(self) -> None:
         self._methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """Give the method."""
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        """Give the method; None for one of another service."""
         method = self._methods.get(details.method)
-        if method is None:
+        if method is None and details.method.startswith(f"/{SERVICE}/"):
             method = self._methods[details.method] = _method(int(details.method.rpartition("/")[2]))
         return method
 

@@ -21,8 +21,9 @@ from benchmarks.nets import HEAVY
 from benchmarks.scrape import Scrape, settled
 from gradserve.cli.load_generator.unary_call import UnaryCall
 
-# It computes for seconds: its widest layers are as large as the server's default limit of elements lets them be.
+# So many rows take seconds, and more room than a server gives by itself.
 _BLOCKING_ROWS = 2**17
+_ROOM = "limits.max_elements=536870912"
 _CONNECTIONS = 10
 _WAVE = 2000
 _CHUNK = 100
@@ -80,8 +81,8 @@ class Waiting:
         return blockers
 
     def computed_rows(self) -> int:
-        """How many rows the server has computed."""
-        return self._scrape("gradserve_rows_total")
+        """How many rows the batches had that the server has computed."""
+        return self._scrape("gradserve_batch_rows_sum")
 
     def waiting(self) -> int:
         """How many calls are in the server's queue."""
@@ -102,6 +103,8 @@ class Waiting:
         await asyncio.to_thread(settled, self.in_flight, 1)
         yield
         if blocker.done():
+            # If it failed, that says why.
+            blocker.result()
             raise OSError("the device was not busy for as long as calls waited for it")
         await blocker
 
@@ -122,7 +125,7 @@ class Waiting:
 
 def checks(cancels: int, deadlines: int, checkout: Path, told: Told) -> list[Check]:
     """Have so many calls expire and so many be cancelled while they wait."""
-    with gradserve(checkout=checkout) as server:
+    with gradserve("--set", _ROOM, checkout=checkout) as server:
         return asyncio.run(_checks(server, cancels, deadlines, told))
 
 
