@@ -1,4 +1,4 @@
-"""Servers in processes of their own, and the memory that they take."""
+"""Servers in processes of their own, and the memory and the processor time that they take."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ class ServerProcess:
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
         raise OSError("this system does not tell RssAnon; Linux does")
+
+    def processor_seconds(self) -> float:
+        """The processor time that it has taken so far, in user and in kernel mode: utime and stime of proc(5)."""
+        # The name of the program, in brackets, may hold anything.
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

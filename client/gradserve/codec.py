@@ -108,23 +108,26 @@ def decode(tensor: tensor_pb2.Tensor) -> Array:
         raise _too_many_dimensions(len(tensor.shape))
     shape = tuple(tensor.shape)
     data = tensor.data  # each access makes a new copy
-    _check_size(shape, dtype, len(data))
-    array: Array = np.ndarray(shape, dtype, data)
+    try:
+        array: Array = np.ndarray(shape, dtype, data)
+    except (OverflowError, TypeError, ValueError) as refusal:
+        raise _size_error(shape, dtype, len(data)) from refusal
+    if array.nbytes != len(data):
+        raise _size_error(shape, dtype, len(data))
     if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
         raise TensorError("data", "a bool element must be the byte 0 or 1")
     return array
 
 
-def _check_size(shape: Sequence[int], dtype: np.dtype[Any], length: int) -> None:
-    """Check that the shape is possible and that the data has exactly its length."""
+def _size_error(shape: Sequence[int], dtype: np.dtype[Any], length: int) -> TensorError:
+    """Return what is wrong with a shape, or with data that do not have exactly its length."""
     if any(size < 0 for size in shape):
-        raise TensorError("shape", f"dimensions must not be negative, got {_text(shape)}")
+        return TensorError("shape", f"dimensions must not be negative, got {_text(shape)}")
     # Zeros count as one: numpy and torch refuse [0, 2**62, 2**62] although it holds nothing.
     if math.prod(size or 1 for size in shape) * dtype.itemsize > _MAX_BYTES:
-        raise TensorError("shape", f"the shape {_text(shape)} overflows 2^63 bytes")
+        return TensorError("shape", f"the shape {_text(shape)} overflows 2^63 bytes")
     expected = math.prod(shape) * dtype.itemsize
-    if length != expected:
-        raise TensorError("data", f"{dtype.name} of shape {_text(shape)} takes exactly {expected} bytes, got {length}")
+    return TensorError("data", f"{dtype.name} of shape {_text(shape)} takes exactly {expected} bytes, got {length}")
 
 
 def _little_endian(array: Array) -> tuple[Array, tensor_pb2.DataType.ValueType]:

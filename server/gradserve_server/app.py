@@ -18,11 +18,16 @@ from gradserve_server.changes import Changes
 from gradserve_server.checkpoints.store import open_store
 from gradserve_server.config import Address, Config, ConfigError
 from gradserve_server.definitions import NewModel
+from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.engine.device import Devices
 from gradserve_server.errors import ServiceError
 from gradserve_server.hosted import HostedModel
+from gradserve_server.http_endpoint import HttpEndpoint
 from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
+from gradserve_server.memory import keep_freed_messages
+from gradserve_server.metrics import Metrics, MetricsPage, Readings
+from gradserve_server.monitoring import routes
 from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
 from gradserve_server.rpc import handlers
@@ -30,6 +35,7 @@ from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
 from gradserve_server.servicers.models import ModelServicer
 from gradserve_server.servicers.state import StateServicer
+from gradserve_server.servicers.streams import Streams
 
 _SECONDS_TO_END = 2.0
 
@@ -43,6 +49,9 @@ class _Parts:
     devices: Devices
     archive: Archive
     registry: Registry
+    metrics: Metrics
+    http: HttpEndpoint
+    streams: Streams
     grpc_server: grpc.aio.Server
 
 
@@ -56,8 +65,13 @@ class Server:
         self._config = config
         self._parts = _assemble(config)
 
+    @property
+    def metrics_address(self) -> str:
+        """Where metrics and HTTP health checks are served, with the real port."""
+        return self._parts.http.address
+
     async def start(self) -> str:
-        """Open the port, create the initial models, and serve. Health says NOT_SERVING until all are warm.
+        """Open the ports, create the initial models, and serve. Health says NOT_SERVING until all are warm.
 
         Returns:
             Where it listens, with the real port.
@@ -67,6 +81,8 @@ class Server:
             ConfigError: If an initial model is refused.
         """
         address = self._listen()
+        page = MetricsPage(self._parts.metrics, Readings(self._parts.registry, self._parts.lifecycle))
+        await self._parts.http.start(routes(page, self._parts.lifecycle))
         await self._parts.grpc_server.start()
         try:
             kept = await restore(self._parts.registry)
@@ -82,7 +98,8 @@ class Server:
 
     def models(self) -> list[HostedModel]:
         """The models that it serves, by name."""
-        return self._parts.registry.models()
+        models = self._parts.registry.models()
+        return [model for model in models if isinstance(model, HostedModel) and model.failure is None]
 
     async def drain(self) -> bool:
         """Stop without a failed call: say so, go on answering until callers have noticed, finish what is in flight.
@@ -96,7 +113,9 @@ class Server:
 
     async def _stop(self, grace: float) -> bool:
         self._parts.lifecycle.advance(Phase.STOPPED)
+        self._parts.streams.stop()
         await self._parts.grpc_server.stop(grace)
+        self._parts.http.close()
         # What is still under way was cut off from its caller; a change that is being kept may need a moment.
         idle = await asyncio.to_thread(self._parts.devices.close, _SECONDS_TO_END)
         if idle:
@@ -133,31 +152,47 @@ def _is_taken_socket(listen: str) -> bool:
 
 
 def _assemble(config: Config) -> _Parts:
+    keep_freed_messages()
     changes = Changes()
     lifecycle = Lifecycle(changes)
     devices = Devices(config.compute.threads)
     store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
     archive = Archive(store, config.store.automatic_checkpoints)
-    registry = Registry(devices, config.limits, archive, changes)
+    metrics = Metrics()
+    registry = Registry(devices, config.limits, archive, changes, metrics)
+    http = _http_endpoint(config.server.metrics_listen)
+    streams = Streams(config.limits.max_stream_requests)
     server = grpc.aio.server(options=_channel_options(config))
     services = (
-        (inference_pb2.DESCRIPTOR.services_by_name["InferenceService"], InferenceServicer(registry)),
-        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry)),
+        (
+            inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
+            InferenceServicer(Dispatcher(registry, config.batching, metrics), streams),
+        ),
+        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry, http.address)),
         (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
     )
     health = health_pb2.DESCRIPTOR.services_by_name["Health"]
     server.add_generic_rpc_handlers(
         (
-            *(handlers(service, servicer, lifecycle.check_started) for service, servicer in services),
-            handlers(health, HealthServicer(registry, lifecycle, changes)),
+            *(handlers(service, servicer, metrics, lifecycle.check_started) for service, servicer in services),
+            handlers(health, HealthServicer(registry, lifecycle, changes), metrics),
         )
     )
     if config.server.reflection:
         names = [service.full_name for service, _ in services]
         servicer = reflection.aio.ReflectionServicer((*names, health.full_name, reflection.SERVICE_NAME))
         described: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-        server.add_generic_rpc_handlers((handlers(described, servicer),))
-    return _Parts(changes, lifecycle, devices, archive, registry, server)
+        server.add_generic_rpc_handlers((handlers(described, servicer, metrics),))
+    return _Parts(changes, lifecycle, devices, archive, registry, metrics, http, streams, server)
+
+
+def _http_endpoint(listen: str) -> HttpEndpoint:
+    address = Address.parse(listen)
+    try:
+        return HttpEndpoint(address.host, address.port or 0)
+    except OSError as error:
+        message = f"cannot listen on {listen} for metrics: {error.strerror}; --metrics-listen takes another address"
+        raise OSError(message) from error
 
 
 def _channel_options(config: Config) -> list[tuple[str, int]]:

@@ -7,8 +7,8 @@
     ├── FailedPrecondition   the request is right, but not for what the server has
     ├── Aborted              a write met another version than it expected
     ├── Unimplemented        torch has no kernel for it, or the model does not support it
-    ├── ResourceExhausted    too large, too many, or out of memory
-    ├── DeadlineExceeded     the next part of a stream did not come in time
+    ├── ResourceExhausted    too large, too many, too busy, or out of memory
+    ├── DeadlineExceeded     a request was not computed, or the next part of a stream did not come, in time
     ├── DataLoss             bytes are not what they were when their checksum was made
     └── Unavailable          starting or draining
 
@@ -79,9 +79,17 @@ class Unimplemented(ServiceError):
 
 
 class ResourceExhausted(ServiceError):
-    """A limit is reached. Asking again does not help: the request is too large, or the server is full."""
+    """A limit is reached.
+
+    Attributes:
+        retry_after: The seconds after which asking again may help; None where it does not.
+    """
 
     default_reason = "LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, *, field: str = "", reason: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, field=field, reason=reason)
+        self.retry_after = retry_after
 
 
 class Unavailable(ServiceError):

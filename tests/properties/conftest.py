@@ -34,12 +34,13 @@ def effort(pytestconfig: pytest.Config) -> Effort:
     """A brief run is the same each time; a full one draws a new seed, and tells it."""
     # Without tests/properties on the command line pytest reads this file too late for its options.
     if pytestconfig.getoption("properties", default="brief") == "brief":
-        return Effort(forward_cases=6, gradient_cases=10, vector_cases=60, floor=1, seed=0)
+        return Effort(forward_cases=6, gradient_cases=10, vector_cases=60, mixes=25, floor=1, seed=0)
     seed = pytestconfig.getoption("properties_seed", default=None)
     return Effort(
         forward_cases=40,
         gradient_cases=60,
         vector_cases=600,
+        mixes=400,
         floor=20,
         seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
     )

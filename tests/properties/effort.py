@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.strategies import SearchStrategy
 
 from tests.properties.case import Case
+
+CaseT = TypeVar("CaseT")
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Effort:
         forward_cases: How many cases of Forward for each kind of layer.
         gradient_cases: How many cases of Gradient for each loss with each of its reductions.
         vector_cases: How many cases of Gradient with grad_output alone.
+        mixes: How many times several requests at once.
         floor: How often each choice must have been answered.
         seed: What hypothesis draws from.
     """
@@ -28,10 +32,11 @@ class Effort:
     forward_cases: int
     gradient_cases: int
     vector_cases: int
+    mixes: int
     floor: int
     seed: int
 
-    def run(self, title: str, cases: SearchStrategy[Case], check: Callable[[Case], None], count: int) -> None:
+    def run(self, title: str, cases: SearchStrategy[CaseT], check: Callable[[CaseT], None], count: int) -> None:
         """Check so many cases, and shrink one that fails; each title has random numbers of its own."""
         limits = settings(
             max_examples=count,
@@ -46,7 +51,7 @@ class Effort:
         @hypothesis.seed(f"{title} {self.seed}")
         @limits
         @hypothesis.given(case=cases)
-        def every_case(case: Case) -> None:
+        def every_case(case: CaseT) -> None:
             check(case)
 
         every_case()

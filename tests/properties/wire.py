@@ -110,7 +110,11 @@ def gradient_request(case: Case, name: str) -> inference_pb2.GradientRequest:
 
 def ask_forward(stubs: Stubs, case: Case, name: str) -> Reply:
     """Call Forward."""
-    reply = stubs.inference.Forward(forward_request(case, name), timeout=20)
+    return read_forward(stubs.inference.Forward(forward_request(case, name), timeout=20))
+
+
+def read_forward(reply: inference_pb2.ForwardResponse) -> Reply:
+    """A ForwardResponse as an answer."""
     return Reply(Answer(decode(reply.output)), reply.version, _seed(reply))
 
 
@@ -118,6 +122,11 @@ def ask_gradient(stubs: Stubs, case: Case, name: str) -> Reply:
     """Call Gradient; the output is empty unless the case asks for it."""
     reply = stubs.inference.Gradient(gradient_request(case, name), timeout=20)
     assert reply.HasField("output") == case.return_output, "the output is returned where it is asked for"
+    return read_gradient(reply)
+
+
+def read_gradient(reply: inference_pb2.GradientResponse) -> Reply:
+    """A GradientResponse as an answer."""
     answer = Answer(
         output=decode(reply.output) if reply.HasField("output") else torch.empty(0),
         loss=decode(reply.loss) if reply.HasField("loss") else None,

@@ -8,10 +8,19 @@ from gradserve_server.config.address import Address
 from gradserve_server.config.loading import ConfigError, load_config
 from gradserve_server.config.options import ServeOptions
 from gradserve_server.config.rendering import render_config
-from gradserve_server.config.schema import ComputeConfig, Config, Limits, ModelConfig, ServerConfig, StoreConfig
+from gradserve_server.config.schema import (
+    BatchingConfig,
+    ComputeConfig,
+    Config,
+    Limits,
+    ModelConfig,
+    ServerConfig,
+    StoreConfig,
+)
 
 __all__ = [
     "Address",
+    "BatchingConfig",
     "ComputeConfig",
     "Config",
     "ConfigError",

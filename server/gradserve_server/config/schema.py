@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from gradserve_server.config.address import Address
@@ -25,6 +25,12 @@ def _is_address(text: str) -> str:
     return text
 
 
+def _has_port(text: str) -> str:
+    if Address.parse(text).port is None:
+        raise ValueError(f"must be HOST:PORT, got {text!r}")
+    return text
+
+
 def _is_model_name(name: str) -> str:
     if name.endswith(".gradient"):
         raise ValueError("must not end in .gradient, which is reserved")
@@ -41,6 +47,8 @@ class ServerConfig:
 
     Attributes:
         listen: Where gRPC is served, as `Address` reads it; port 0 has one chosen.
+        metrics_listen: Where metrics and HTTP health checks are served, as `Address` reads it, but for Unix sockets;
+            port 0 has one chosen. Other machines may reach it: it tells numbers and the names of models.
         allow_insecure: Whether other machines may reach a server that neither encrypts nor asks who calls.
         reflection: Whether gRPC reflection is served.
         drain_delay: How long the server goes on answering after it has said that it stops, in seconds; callers that
@@ -49,21 +57,24 @@ class ServerConfig:
         examples: Whether to serve the bundled models.
     """
 
-    listen: Annotated[str, AfterValidator(_is_address)] = "127.0.0.1:50051"
+    # Before `listen`, whose check looks at it.
     allow_insecure: StrictBool = False
+    listen: Annotated[str, AfterValidator(_is_address)] = "127.0.0.1:50051"
+    metrics_listen: Annotated[str, AfterValidator(_has_port)] = "127.0.0.1:9464"
     reflection: StrictBool = True
     drain_delay: Seconds = 0.5
     drain_grace: Seconds = 10.0
     examples: StrictBool = False
 
-    @model_validator(mode="after")
-    def _keep_to_this_machine(self) -> "ServerConfig":
-        if not self.allow_insecure and not Address.parse(self.listen).is_local:
+    @field_validator("listen")
+    @classmethod
+    def _keep_to_this_machine(cls, listen: str, others: ValidationInfo) -> str:
+        if not others.data.get("allow_insecure") and not Address.parse(listen).is_local:
             raise ValueError(
-                f"must not listen on {self.listen!r}: other machines can reach it, and nothing protects it; listen on "
+                f"must not be {listen!r}: other machines can reach it, and nothing protects it; listen on "
                 "127.0.0.1, [::1] or unix:PATH, or set server.allow_insecure = true"
             )
-        return self
+        return listen
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
@@ -93,6 +104,25 @@ class ComputeConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class BatchingConfig:
+    """How the requests to one model wait for its device, and are computed together.
+
+    Attributes:
+        max_batch_rows: The most rows that are computed together; a single request may have more.
+        max_queue_delay: How long a request waits for others while the device is free, in seconds.
+        max_queue_rows: The most rows that wait; what comes beyond is refused.
+        max_queue_bytes: The most bytes of requests that wait.
+        max_deadline: How long a request may wait that has no deadline or a later one, in seconds.
+    """
+
+    max_batch_rows: Count = 256
+    max_queue_delay: Annotated[Seconds, Field(le=60)] = 0.0
+    max_queue_rows: Count = 65_536
+    max_queue_bytes: Count = 256 * 1024**2
+    max_deadline: Annotated[Seconds, Field(gt=0)] = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
 class Limits:
     """What the server refuses to exceed.
 
@@ -103,6 +133,9 @@ class Limits:
         max_parameters: Parameter elements of one model.
         max_layers: Layers of one model.
         max_models: Models.
+        min_upload_bytes_per_second: How fast weights that are sent must come, beyond the 30 seconds for which each part
+            is waited for.
+        max_stream_requests: Requests of one stream that are read and unanswered.
     """
 
     # gRPC holds a message's size in a signed 32-bit integer.
@@ -112,6 +145,8 @@ class Limits:
     max_parameters: Count = 2**28
     max_layers: Count = 256
     max_models: Count = 1024
+    min_upload_bytes_per_second: Count = 65_536
+    max_stream_requests: Count = 256
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
@@ -157,6 +192,7 @@ class Config:
         server: How the server is reached and how it ends.
         store: What the server keeps on disk.
         compute: How models compute.
+        batching: How requests wait and are computed together.
         limits: What the server refuses to exceed.
         models: The models to create at start, by name.
     """
@@ -164,5 +200,6 @@ class Config:
     server: ServerConfig = ServerConfig()
     store: StoreConfig = StoreConfig()
     compute: ComputeConfig = ComputeConfig()
+    batching: BatchingConfig = BatchingConfig()
     limits: Limits = Limits()
     models: Mapping[ModelName, ModelConfig] = Field(default_factory=dict)

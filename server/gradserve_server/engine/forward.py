@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
+from gradserve_server.engine.input_plan import InputPlan
 from gradserve_server.engine.model import Model
+from gradserve_server.engine.refusals import torch_refusals
+from gradserve_server.engine.reply import check_reply
+from gradserve_server.engine.rows import join, part, spans
 from gradserve_server.engine.tensors import to_numpy
+from gradserve_server.engine.work import Work
+from gradserve_server.errors import ServiceError
 from gradserve_server.operations import ForwardCall, ForwardResult
 
 
-def forward(model: Model, call: ForwardCall) -> ForwardResult:
-    """Compute `model(input)`.
+@dataclass(slots=True, eq=False)
+class ForwardWork(Work[ForwardCall]):
+    """A Forward to compute, and how."""
+
+    plan: InputPlan
+
+
+def prepare(model: Model, call: ForwardCall) -> ForwardWork:
+    """Check a request.
 
     Raises:
-        ServiceError: If the request is refused; nothing was computed unless torch itself refused it.
+        ServiceError: If it is refused.
     """
-    output_shape = model.check_input(call)
-    model.check_reply(math.prod(output_shape), "input.shape", "send fewer rows at a time")
+    plan = model.input_plans.plan(call.input.dtype, call.input.shape, call.training, call.deterministic)
+    elements = math.prod(plan.output_shape)
+    check_reply(model.limits, model.dtype, elements, 1, "input.shape", "send fewer rows at a time")
+    return ForwardWork(call, plan.row or None, plan.rows, plan.cost, plan)
+
+
+def compute(model: Model, works: Sequence[ForwardWork]) -> list[ForwardResult | ServiceError]:
+    """Compute `model(input)` of works that `prepare` made for this model: of equal keys, or one whose key is None.
+
+    Returns:
+        The result of each, or why torch refused it.
+    """
+    try:
+        return [_alone(model, works[0].call)] if works[0].key is None else _together(model, works)
+    except ServiceError as refusal:
+        if len(works) == 1:
+            return [refusal]
+    # Perhaps there was too little memory for all at once.
+    return [result for work in works for result in compute(model, [work])]
+
+
+def _alone(model: Model, call: ForwardCall) -> ForwardResult:
     with model.computing("Forward", call) as seed, torch.inference_mode():
         output = model.run(model.leaf(call), training=call.training)
         return ForwardResult(to_numpy(output), seed)
+
+
+def _together(model: Model, works: Sequence[ForwardWork]) -> list[ForwardResult | ServiceError]:
+    inputs = [work.call.input for work in works]
+    with torch_refusals("Forward", model.dtype, model.device):
+        outputs = to_numpy(model.stack.forward(join(inputs, works[0].plan.row, model.dtype, model.device)))
+    shares = zip(works, spans([work.plan.count for work in works]), strict=True)
+    return [ForwardResult(part(outputs, rows).reshape(work.plan.output_shape), None) for work, rows in shares]

@@ -69,6 +69,8 @@ class LayerKind:
         defaults: The defaults that differ from torch's: only `dim`, which torch leaves open.
         random: Whether it draws random numbers in training.
         mixes_rows: Whether, in training, one row's output depends on the other rows.
+        channels: Whether it tells dimension 1, or all that follow dimension 0, from the others. The other layers work
+            on each element, or on as many of the last dimensions as they have sizes for.
     """
 
     module: type[nn.Module]
@@ -76,6 +78,7 @@ class LayerKind:
     defaults: Mapping[str, LayerArgument] = field(default_factory=dict)
     random: bool = False
     mixes_rows: bool = False
+    channels: bool = False
 
     def complete(self, given: Mapping[str, LayerArgument]) -> dict[str, LayerArgument]:
         """The given arguments and the defaults of the rest, in the constructor's order."""
@@ -111,7 +114,7 @@ LAYERS: Mapping[str, LayerKind] = {
         LayerKind(nn.LogSigmoid),
         LayerKind(nn.LogSoftmax, _DIM, {"dim": -1}),
         LayerKind(nn.Mish),
-        LayerKind(nn.PReLU, {"num_parameters": _size, "init": _number}),
+        LayerKind(nn.PReLU, {"num_parameters": _size, "init": _number}, channels=True),
         LayerKind(nn.RReLU, {"lower": _number, "upper": _number}, random=True),
         LayerKind(nn.ReLU),
         LayerKind(nn.ReLU6),
@@ -133,13 +136,14 @@ LAYERS: Mapping[str, LayerKind] = {
             nn.BatchNorm1d,
             {"num_features": _size, **_AFFINE, "momentum": _number, "track_running_stats": _boolean},
             mixes_rows=True,
+            channels=True,
         ),
-        LayerKind(nn.GroupNorm, {"num_groups": _size, "num_channels": _size, **_AFFINE}),
+        LayerKind(nn.GroupNorm, {"num_groups": _size, "num_channels": _size, **_AFFINE}, channels=True),
         LayerKind(
             nn.LayerNorm, {"normalized_shape": _sizes, "eps": _number, "elementwise_affine": _boolean, "bias": _boolean}
         ),
         LayerKind(nn.RMSNorm, {"normalized_shape": _sizes, "eps": _number, "elementwise_affine": _boolean}),
-        LayerKind(nn.Flatten, {"start_dim": _inner_dim, "end_dim": _inner_dim}),
+        LayerKind(nn.Flatten, {"start_dim": _inner_dim, "end_dim": _inner_dim}, channels=True),
         LayerKind(nn.Identity),
     )
 }

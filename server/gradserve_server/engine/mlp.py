@@ -51,6 +51,18 @@ class Blueprint:
             for layer in self.architecture.layers
         )
 
+    def row_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what every layer computes by itself, unless it mixes rows: an input is [..., *row].
+
+        Returns:
+            Empty if it cannot be told which dimensions count such rows.
+        """
+        layers = self.architecture.layers
+        trailing = max(_trailing_dims(layer) for layer in layers)
+        if not any(_tells_channels(layer) for layer in layers):
+            return shape[-trailing:] or (1,)
+        return shape[1:] if trailing == 1 else ()
+
     def draw(self, seed: int, dtype: torch.dtype) -> MLP:
         """Build the module on the CPU with the weights that `torch.manual_seed(seed)` and the constructors give.
 
@@ -121,6 +133,14 @@ def _construct_without_memory(layer: Layer, path: str) -> None:
 def _too_large(what: str, path: str, limits: Limits) -> ResourceExhausted:
     message = f"{what}; this server allows {limits.max_parameters} parameters"
     return ResourceExhausted(message, field=path, reason="TOO_MANY_PARAMETERS")
+
+
+def _trailing_dims(layer: Layer) -> int:
+    return len(_as_tuple(layer.arguments.get("normalized_shape", 1)))
+
+
+def _tells_channels(layer: Layer) -> bool:
+    return LAYERS[layer.type].channels and layer.arguments.get("num_parameters") != 1
 
 
 def _sequential(architecture: Architecture) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -11,16 +12,24 @@ import torch
 
 from gradserve_server.operations import Array
 
-DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
+DTYPES: Mapping[str, torch.dtype] = {
+    name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")
+}
 """The dtypes that models compute in, by name."""
 
 _BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+_TORCH_DTYPES = {np.dtype(getattr(ml_dtypes, name, name)): dtype for name, dtype in DTYPES.items()}
 
 # What a caller sent lies in read-only memory, and nothing here writes to an input. torch warns of such memory
 # once in a process: have that once now.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     torch.from_numpy(np.frombuffer(b"\0", np.uint8))
+
+
+def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    """The torch dtype of a floating NumPy dtype."""
+    return _TORCH_DTYPES[dtype]
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -48,7 +57,7 @@ def aligned(tensor: torch.Tensor) -> torch.Tensor:
 
 def to_numpy(tensor: torch.Tensor) -> Array:
     """The tensor's values as an array on the host."""
-    host = tensor.detach().cpu()
+    host = tensor if tensor.is_cpu and not tensor.requires_grad else tensor.detach().cpu()
     if host.dtype == torch.bfloat16:
         return host.contiguous().view(torch.int16).numpy().view(_BFLOAT16)
     return host.numpy()

@@ -9,8 +9,7 @@ from itertools import islice
 import numpy as np
 
 from gradserve_server.architecture import Layer
-from gradserve_server.engine.forward import forward
-from gradserve_server.engine.gradient import gradient
+from gradserve_server.engine import forward, gradient
 from gradserve_server.engine.mlp import Blueprint
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
@@ -43,11 +42,16 @@ def warm_up(model: Model) -> tuple[str, ...]:
     model = replace(model, limits=replace(model.limits, max_message_bytes=_LARGEST_MESSAGE))
     shape = _accepted_shape(model)
     example = np.ones(shape, np.float32)
-    output = forward(model, ForwardCall(example)).output
-    try:
-        gradient(model, GradientCall(example, grad_output=np.ones(output.shape, np.float32), wrt=(INPUT,)))
-    except Unimplemented:
+    (answer,) = forward.compute(model, [forward.prepare(model, ForwardCall(example))])
+    if isinstance(answer, ServiceError):
+        raise answer
+    vector = np.ones(answer.output.shape, np.float32)
+    call = GradientCall(example, grad_output=vector, wrt=(INPUT,))
+    (derivative,) = gradient.compute(model, [gradient.prepare(model, call)])
+    if isinstance(derivative, Unimplemented):
         return ("Forward",)
+    if isinstance(derivative, ServiceError):
+        raise derivative
     return ("Forward", "Gradient")
 
 

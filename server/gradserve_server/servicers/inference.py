@@ -1,58 +1,88 @@
-"""InferenceService: Forward and Gradient."""
+"""InferenceService: Forward and Gradient, each as a call of its own and as a stream of requests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
-from gradserve import codec
-from gradserve.v1 import inference_pb2, inference_pb2_grpc
+from gradserve.v1 import inference_pb2
+from gradserve_server.batching.operation import FORWARD, GRADIENT
+from gradserve_server.batching.request import Origin, Request
+from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations import ForwardCall, GradientCall, LossArgument, LossCall
-from gradserve_server.registry import Registry
 from gradserve_server.rpc import Context
+from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
+from gradserve_server.servicers.replies import forward_answer, forward_reply, gradient_answer, gradient_reply
+from gradserve_server.servicers.streams import Streams
 from gradserve_server.servicers.tensors import read_required_tensor, read_tensor
 
 _MOST_ARGUMENTS = 16
 
 
-class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+class InferenceServicer:
     """Reads requests, has the model compute, writes replies."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, dispatcher: Dispatcher, streams: Streams) -> None:
+        self._dispatcher = dispatcher
+        self._streams = streams
 
-    async def Forward(  # noqa: N802 - the RPC's name
-        self, request: inference_pb2.ForwardRequest, context: Context
-    ) -> inference_pb2.ForwardResponse:
-        """Compute `model(input)`."""
-        hosted = self._registry.get(request.model, field_path="model")
-        hosted.check_read(request.if_version if request.HasField("if_version") else None)
-        result = await hosted.forward(
-            ForwardCall(
-                input=read_required_tensor(request.input, "input", present=request.HasField("input")),
-                training=request.training,
-                seed=request.seed if request.HasField("seed") else None,
-                deterministic=request.deterministic,
-            )
-        )
-        return inference_pb2.ForwardResponse(
-            output=codec.encode(result.output), version=hosted.version, seed=result.seed
-        )
+    async def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+        """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
+        read = partial(_forward_call, request)
+        reply = self._dispatcher.submit(request.model, Request(FORWARD, read, forward_reply, CallOrigin(context)))
+        return reply if isinstance(reply, bytes) else await reply
 
-    async def Gradient(  # noqa: N802 - the RPC's name
-        self, request: inference_pb2.GradientRequest, context: Context
-    ) -> inference_pb2.GradientResponse:
-        """Compute a loss and its gradients, or a vector-Jacobian product."""
-        hosted = self._registry.get(request.model, field_path="model")
-        hosted.check_read(request.if_version if request.HasField("if_version") else None)
-        result = await hosted.gradient(_gradient_call(request))
-        return inference_pb2.GradientResponse(
-            loss=None if result.loss is None else codec.encode(result.loss),
-            output=None if result.output is None else codec.encode(result.output),
-            gradients={name: codec.encode(gradient) for name, gradient in result.gradients.items()},
-            version=hosted.version,
-            seed=result.seed,
-        )
+    async def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+        """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
+        read = partial(_gradient_call, request)
+        reply = self._dispatcher.submit(request.model, Request(GRADIENT, read, gradient_reply, CallOrigin(context)))
+        return reply if isinstance(reply, bytes) else await reply
+
+    def ForwardStream(  # noqa: N802 - the RPC's name
+        self, requests: AsyncIterator[inference_pb2.ForwardStreamRequest], context: Context
+    ) -> AsyncIterator[bytes]:
+        """Answer requests of Forward as they come; the answers are the bytes of ForwardStreamResponses."""
+
+        def submit(item: inference_pb2.ForwardStreamRequest) -> bytes | asyncio.Future[bytes]:
+            origin = _item_origin(item, context)
+            read, reply = partial(_forward_call, item.request), partial(forward_answer, item.id)
+            return self._dispatcher.submit(item.request.model, Request(FORWARD, read, reply, origin))
+
+        return self._streams.answers(requests, submit, context)
+
+    def GradientStream(  # noqa: N802 - the RPC's name
+        self, requests: AsyncIterator[inference_pb2.GradientStreamRequest], context: Context
+    ) -> AsyncIterator[bytes]:
+        """Answer requests of Gradient as they come; the answers are the bytes of GradientStreamResponses."""
+
+        def submit(item: inference_pb2.GradientStreamRequest) -> bytes | asyncio.Future[bytes]:
+            origin = _item_origin(item, context)
+            read, reply = partial(_gradient_call, item.request), partial(gradient_answer, item.id)
+            return self._dispatcher.submit(item.request.model, Request(GRADIENT, read, reply, origin))
+
+        return self._streams.answers(requests, submit, context)
+
+
+def _item_origin(
+    item: inference_pb2.ForwardStreamRequest | inference_pb2.GradientStreamRequest, context: Context
+) -> Origin:
+    if not item.HasField("request"):
+        raise InvalidArgument("required", field="request")
+    if not item.HasField("timeout"):
+        return CallOrigin(context)
+    return ItemOrigin(context, item.timeout.seconds + item.timeout.nanos * 1e-9)
+
+
+def _forward_call(request: inference_pb2.ForwardRequest) -> ForwardCall:
+    return ForwardCall(
+        input=read_required_tensor(request.input, "input", present=request.HasField("input")),
+        training=request.training,
+        seed=request.seed if request.HasField("seed") else None,
+        deterministic=request.deterministic,
+        if_version=request.if_version if request.HasField("if_version") else None,
+    )
 
 
 def _gradient_call(request: inference_pb2.GradientRequest) -> GradientCall:
@@ -66,6 +96,7 @@ def _gradient_call(request: inference_pb2.GradientRequest) -> GradientCall:
         wrt=tuple(request.wrt),
         per_sample=request.per_sample,
         return_output=request.return_output,
+        if_version=request.if_version if request.HasField("if_version") else None,
     )
 
 

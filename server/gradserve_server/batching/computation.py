@@ -1,0 +1,53 @@
+"""How a batch is computed, on whichever thread."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+from gradserve_server.batching.entry import Batch, Entry, too_late
+from gradserve_server.errors import ServiceError
+from gradserve_server.hosted import HostedModel
+
+
+def answers(batch: Batch) -> list[Any]:
+    """Compute the requests of a batch that are still wanted, and build their replies.
+
+    Returns:
+        For each request its reply, or the exception that it is to get.
+    """
+    found: dict[Entry, Any] = {entry: too_late() for entry in batch.entries}
+    for group in _groups(entry for entry in batch.entries if entry.is_wanted):
+        found.update(zip(group, _computed(batch.hosted, group), strict=True))
+    return list(found.values())
+
+
+def _groups(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """The requests that can be computed together: all of them, unless the model changed since they were chosen."""
+    groups: dict[Hashable, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry if entry.key is None else entry.key, []).append(entry)
+    return list(groups.values())
+
+
+def _computed(hosted: HostedModel, entries: Sequence[Entry]) -> list[Any]:
+    """The answers to requests of equal keys.
+
+    Where the whole fails, for a bug or for want of memory, each is tried alone: none fails for its neighbours.
+    """
+    try:
+        results = entries[0].request.operation.compute(hosted.model, [entry.work for entry in entries])
+    except Exception as error:  # noqa: BLE001 - it belongs to whoever causes it, and ends at the caller's boundary
+        if len(entries) == 1:
+            return [error]
+        return [answer for entry in entries for answer in _computed(hosted, [entry])]
+    return [_answer(entry, result, hosted.version) for entry, result in zip(entries, results, strict=True)]
+
+
+def _answer(entry: Entry, result: object, version: int) -> Any:  # noqa: ANN401 - of any operation
+    if isinstance(result, ServiceError):
+        return result
+    try:
+        return entry.request.answer(result, version)
+    except Exception as error:  # noqa: BLE001 - as above
+        return error

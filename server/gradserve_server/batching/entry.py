@@ -1,0 +1,121 @@
+"""A request that was let in, with the future of its answer, and the batch that it ends in."""
+
+from __future__ import annotations
+
+import time
+from asyncio import Future
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from gradserve_server.batching.request import Request
+from gradserve_server.engine.work import Work
+from gradserve_server.errors import DeadlineExceeded
+from gradserve_server.facts import BatchFact, ReleaseReason
+from gradserve_server.hosted import HostedModel
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A request that waits or is being computed.
+
+    Attributes:
+        request: What is asked.
+        hosted: The model that it was checked against.
+        work: What the check made.
+        arrived: When, on the monotonic clock, in seconds.
+        deadline: When its answer is of no more use, on the same clock.
+        caller: Whose line it stands in.
+        answer: Set to the reply, or to why there is none.
+    """
+
+    request: Request[Any, Any, Any]
+    hosted: HostedModel
+    work: Work[Any]
+    arrived: float
+    deadline: float
+    caller: str
+    answer: Future[Any]
+
+    @property
+    def rows(self) -> int:
+        """What it adds to a batch."""
+        return self.work.rows
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        size: int = self.work.call.nbytes
+        return size
+
+    @property
+    def cost(self) -> int:
+        """Its multiply-adds, about."""
+        return self.work.cost
+
+    @property
+    def key(self) -> Hashable | None:
+        """Equal for those that can be computed together; None if it must be computed alone."""
+        return None if self.work.key is None else (self.request.operation.name, self.work.key)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for the answer. May be asked on any thread."""
+        return not self.answer.done() and time.monotonic() < self.deadline
+
+    def check_again(self, hosted: HostedModel) -> None:
+        """Check it against the model as it is when it is computed.
+
+        Raises:
+            DeadlineExceeded: If its time is over.
+            ServiceError: If the model is at another version than expected, or has changed and now refuses it.
+        """
+        if time.monotonic() >= self.deadline:
+            raise too_late()
+        hosted.check_read(self.work.call.if_version)
+        if hosted is not self.hosted:
+            self.work = self.request.operation.prepare(hosted.model, self.work.call)
+            self.hosted = hosted
+
+    def settle(self, answer: object) -> None:
+        """Give the caller, if he still waits, his reply or an exception."""
+        if self.answer.done():
+            return
+        if isinstance(answer, Exception):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Entries on the device together.
+
+    Attributes:
+        hosted: The model at the version that computes them.
+        entries: At least one.
+        started: When, on the monotonic clock, in seconds.
+        reason: Why it was released then.
+    """
+
+    hosted: HostedModel
+    entries: Sequence[Entry]
+    started: float
+    reason: ReleaseReason
+
+    @cached_property
+    def cost(self) -> int:
+        """Its multiply-adds, about."""
+        return sum(entry.cost for entry in self.entries)
+
+    def fact(self, seconds: float) -> BatchFact:
+        """What to tell of it once it has been computed for so long."""
+        operation = self.entries[0].request.operation.name
+        reason: ReleaseReason = self.reason if self.entries[0].key is not None else "single"
+        return BatchFact(self.hosted.name, operation, reason, sum(entry.rows for entry in self.entries), seconds)
+
+
+def too_late() -> DeadlineExceeded:
+    """What a caller is told whose time was over before his request was computed."""
+    return DeadlineExceeded("the deadline passed before the request was computed", reason="DEADLINE_EXCEEDED")

@@ -1,0 +1,35 @@
+"""What can be asked of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from gradserve_server.engine import forward, gradient
+from gradserve_server.engine.model import Model
+from gradserve_server.engine.work import Work
+from gradserve_server.errors import ServiceError
+from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, Result
+
+CallT = TypeVar("CallT", bound=ForwardCall)
+ResultT = TypeVar("ResultT", bound=Result)
+
+
+@dataclass(frozen=True, eq=False)
+class Operation(Generic[CallT, ResultT]):
+    """One of the engine's operations.
+
+    Attributes:
+        name: What logs and metrics call it.
+        prepare: Checks a call against a model; raises ServiceError.
+        compute: Computes works of equal keys, or a single one; gives the result or the refusal of each.
+    """
+
+    name: str
+    prepare: Callable[[Model, CallT], Work[CallT]]
+    compute: Callable[[Model, Sequence[Any]], Sequence[ResultT | ServiceError]]
+
+
+FORWARD: Final[Operation[ForwardCall, ForwardResult]] = Operation("forward", forward.prepare, forward.compute)
+GRADIENT: Final[Operation[GradientCall, GradientResult]] = Operation("gradient", gradient.prepare, gradient.compute)

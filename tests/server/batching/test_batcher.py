@@ -1,0 +1,375 @@
+"""The batcher, with a real model on a real device's thread."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from gradserve_server.architecture import Architecture, mlp
+from gradserve_server.batching.batcher import Batcher
+from gradserve_server.batching.operation import FORWARD, Operation
+from gradserve_server.batching.request import Request
+from gradserve_server.config import BatchingConfig, Limits
+from gradserve_server.engine import forward
+from gradserve_server.engine.building import build
+from gradserve_server.engine.device import Devices
+from gradserve_server.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, ServiceError
+from gradserve_server.hosted import HostedModel
+from gradserve_server.metrics import Metrics
+from gradserve_server.operations import Array, ForwardCall, ForwardResult
+
+ARCHITECTURE = mlp(64, (1024,), 8, "ReLU")
+ROWS = 64
+"""Enough of them for the device's thread: some 5 million multiply-adds."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Where a request comes from."""
+
+    caller: str = "somebody"
+    seconds_left: float | None = None
+
+
+@dataclass
+class Bench:
+    """A batcher, its model, and what its device has computed."""
+
+    hosted: HostedModel
+    config: BatchingConfig = field(default_factory=BatchingConfig)
+    batches: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.batcher = Batcher(lambda: self.hosted, self.config, Metrics())
+        self.operation: Operation[ForwardCall, ForwardResult] = replace(FORWARD, compute=self._compute)
+
+    def _compute(self, model, works):
+        self.batches.append(len(works))
+        return forward.compute(model, works)
+
+    async def submit(
+        self, x: Array, origin: Caller = Caller(), *, if_version: int | None = None, deterministic: bool = False
+    ) -> tuple[Array, int]:
+        """Have a Forward computed; the output and the version."""
+        call = ForwardCall(x, deterministic=deterministic, if_version=if_version)
+        request = Request(self.operation, lambda: call, lambda result, version: (result.output, version), origin)
+        reply = self.batcher.submit(request)
+        return await reply if isinstance(reply, asyncio.Future) else reply
+
+    @asynccontextmanager
+    async def busy(self) -> AsyncIterator[None]:
+        """Let the device do nothing inside the block, while requests come in."""
+        end, begun = threading.Event(), threading.Event()
+        holding = self.hosted.device.executor.submit(lambda: (begun.set(), end.wait()))
+        await asyncio.to_thread(begun.wait)
+        first = asyncio.create_task(self.submit(rows()))
+        await settled()
+        try:
+            yield
+            await settled()
+        finally:
+            end.set()
+        await asyncio.wrap_future(holding)
+        await first
+
+
+async def settled() -> None:
+    """Let the loop do all that it can do without waiting."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def rows(count: int = ROWS, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal((count, 64), np.float32)
+
+
+@pytest.fixture(scope="module")
+def devices() -> Iterator[Devices]:
+    found = Devices(threads=1)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def hosted(devices: Devices) -> HostedModel:
+    return host(devices, ARCHITECTURE)
+
+
+def host(devices: Devices, architecture: Architecture, dtype: str = "float32", version: int = 1) -> HostedModel:
+    device = devices.resolve("cpu")
+    model = build(architecture, 0, dtype, device, Limits())
+    now = datetime.now(UTC)
+    return HostedModel("m", version, model, device, ("Forward",), now, now, 0)
+
+
+def alone(hosted: HostedModel, x: Array) -> Array:
+    (result,) = forward.compute(hosted.model, [forward.prepare(hosted.model, ForwardCall(x))])
+    assert isinstance(result, ForwardResult)
+    return result.output
+
+
+async def outcomes(awaitables: list[Awaitable[object]]) -> list[object]:
+    return await asyncio.gather(*awaitables, return_exceptions=True)
+
+
+def test_tiny_work_is_answered_while_the_device_is_busy(devices):
+    bench = Bench(host(devices, mlp(64, (), 1, "ReLU")))
+
+    async def body() -> int:
+        end = threading.Event()
+        holding = bench.hosted.device.executor.submit(end.wait)
+        _, version = await bench.submit(rows(1))
+        end.set()
+        await asyncio.wrap_future(holding)
+        return version
+
+    assert asyncio.run(body()) == 1
+
+
+def test_what_comes_while_the_device_is_busy_is_computed_together_and_each_gets_his_rows(hosted):
+    bench = Bench(hosted)
+    inputs = [rows(count, seed) for seed, count in enumerate((60, 1, 2, 50))]
+
+    async def body() -> list[object]:
+        async with bench.busy():
+            tasks = [asyncio.create_task(bench.submit(x)) for x in inputs]
+        return await outcomes(tasks)
+
+    answers = asyncio.run(body())
+    assert bench.batches == [1, 4]
+    for x, (output, version) in zip(inputs, answers, strict=True):
+        np.testing.assert_allclose(output, alone(hosted, x), rtol=1e-5, atol=1e-6)
+        assert version == 1
+
+
+def test_a_batch_has_no_more_rows_than_is_set(hosted):
+    bench = Bench(hosted, BatchingConfig(max_batch_rows=2 * ROWS))
+
+    async def body() -> None:
+        async with bench.busy():
+            tasks = [asyncio.create_task(bench.submit(rows())) for _ in range(5)]
+        await asyncio.gather(*tasks)
+
+    asyncio.run(body())
+    assert bench.batches == [1, 2, 2, 1]
+
+
+def test_what_must_be_computed_alone_is(hosted):
+    bench = Bench(hosted)
+
+    async def body() -> None:
+        async with bench.busy():
+            tasks = [asyncio.create_task(bench.submit(rows(), deterministic=True)) for _ in range(3)]
+        await asyncio.gather(*tasks)
+
+    asyncio.run(body())
+    assert bench.batches == [1, 1, 1, 1]
+
+
+def test_a_version_is_compared_when_the_batch_is_released_and_fails_only_who_expects_another(hosted):
+    bench = Bench(hosted)
+
+    async def body() -> list[object]:
+        async with bench.busy():
+            tasks = [asyncio.create_task(bench.submit(rows(), if_version=version)) for version in (1, 2, None)]
+            bench.hosted = replace(hosted, version=2)
+        return await outcomes(tasks)
+
+    first, second, third = asyncio.run(body())
+    assert isinstance(first, FailedPrecondition)
+    assert (second[1], third[1]) == (2, 2)
+
+
+def test_a_model_that_changes_its_dtype_while_requests_wait_computes_them_in_the_new_one(devices, hosted):
+    bench = Bench(hosted)
+
+    async def body() -> tuple[Array, int]:
+        async with bench.busy():
+            task = asyncio.create_task(bench.submit(rows()))
+            bench.hosted = host(devices, ARCHITECTURE, "float64", version=2)
+        return await task
+
+    output, version = asyncio.run(body())
+    assert (output.dtype, version) == (np.float64, 2)
+
+
+def test_a_caller_who_goes_away_while_he_waits_is_never_computed(hosted):
+    bench = Bench(hosted)
+
+    async def body() -> list[object]:
+        async with bench.busy():
+            tasks = [asyncio.create_task(bench.submit(rows())) for _ in range(3)]
+            await settled()
+            tasks[0].cancel()
+        return await outcomes(tasks)
+
+    assert isinstance(asyncio.run(body())[0], asyncio.CancelledError)
+    assert bench.batches == [1, 2]
+
+
+def test_a_caller_who_goes_away_once_his_batch_waits_for_the_device_is_not_computed(hosted):
+    bench = Bench(hosted)
+
+    async def body() -> None:
+        end = threading.Event()
+        holding = hosted.device.executor.submit(end.wait)
+        tasks = [asyncio.create_task(bench.submit(rows())) for _ in range(2)]
+        await settled()
+        tasks[0].cancel()
+        await settled()
+        end.set()
+        await asyncio.wrap_future(holding)
+        await tasks[1]
+
+    asyncio.run(body())
+    assert bench.batches == [1]
+
+
+def test_a_request_whose_time_is_over_before_the_device_is_free_is_never_computed(hosted):
+    bench = Bench(hosted)
+
+    async def body() -> list[object]:
+        async with bench.busy():
+            task = asyncio.create_task(bench.submit(rows(), Caller(seconds_left=0.001)))
+            await settled()
+            await asyncio.sleep(0.002)
+        return await outcomes([task])
+
+    assert isinstance(asyncio.run(body())[0], DeadlineExceeded)
+    assert bench.batches == [1]
+
+
+def test_a_request_without_a_deadline_waits_no_longer_than_is_set(hosted):
+    bench = Bench(hosted, BatchingConfig(max_deadline=0.001))
+
+    async def body() -> list[object]:
+        end = threading.Event()
+        holding = hosted.device.executor.submit(end.wait)
+        task = asyncio.create_task(bench.submit(rows()))
+        await settled()
+        await asyncio.sleep(0.002)
+        end.set()
+        await asyncio.wrap_future(holding)
+        return await outcomes([task])
+
+    assert isinstance(asyncio.run(body())[0], DeadlineExceeded)
+    assert bench.batches == []
+
+
+@pytest.mark.parametrize("seconds_left", [0.0, -1.0])
+def test_a_request_that_comes_too_late_is_refused(hosted, seconds_left):
+    for x in (rows(), rows(1)):
+        with pytest.raises(DeadlineExceeded):
+            asyncio.run(Bench(hosted).submit(x, Caller(seconds_left=seconds_left)))
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again(hosted):
+    bench = Bench(hosted, BatchingConfig(max_queue_rows=2 * ROWS))
+
+    async def body() -> list[object]:
+        async with bench.busy():
+            tasks = [asyncio.create_task(bench.submit(rows())) for _ in range(4)]
+        return await outcomes(tasks)
+
+    refused = [answer for answer in asyncio.run(body()) if isinstance(answer, ResourceExhausted)]
+    assert [(refusal.reason, refusal.retry_after is not None) for refusal in refused] == [("QUEUE_FULL", True)] * 2
+
+
+def test_a_full_queue_makes_room_for_a_caller_who_asks_for_little(hosted):
+    bench = Bench(hosted, BatchingConfig(max_queue_rows=4 * ROWS))
+
+    async def body() -> list[object]:
+        async with bench.busy():
+            greedy = [asyncio.create_task(bench.submit(rows(), Caller("greedy"))) for _ in range(4)]
+            await settled()
+            modest = asyncio.create_task(bench.submit(rows(), Caller("modest")))
+        return await outcomes([*greedy, modest])
+
+    refused = [isinstance(answer, ResourceExhausted) for answer in asyncio.run(body())]
+    assert refused == [False, False, False, True, False]
+
+
+def test_a_request_that_would_wait_beyond_its_deadline_is_refused_at_once(hosted):
+    bench = Bench(hosted)
+
+    async def body() -> list[object]:
+        await bench.submit(rows())
+        async with bench.busy():
+            waiting = [asyncio.create_task(bench.submit(rows(256))) for _ in range(20)]
+            await settled()
+            late = await outcomes([bench.submit(rows(), Caller(seconds_left=1e-4))])
+            for task in waiting:
+                task.cancel()
+        return late
+
+    (refusal,) = asyncio.run(body())
+    assert isinstance(refusal, ResourceExhausted)
+    assert (refusal.reason, refusal.retry_after is not None) == ("DEADLINE_TOO_NEAR", True)
+
+
+def test_with_a_delay_a_request_waits_for_others_until_the_batch_is_full(hosted):
+    bench = Bench(hosted, BatchingConfig(max_queue_delay=60.0, max_batch_rows=3 * ROWS))
+
+    async def body() -> None:
+        tasks = [asyncio.create_task(bench.submit(rows())) for _ in range(2)]
+        await settled()
+        assert bench.batches == []
+        await asyncio.gather(*tasks, bench.submit(rows()))
+
+    asyncio.run(body())
+    assert bench.batches == [3]
+
+
+def test_with_a_delay_a_request_alone_is_computed_when_it_is_over(hosted):
+    bench = Bench(hosted, BatchingConfig(max_queue_delay=0.001))
+    asyncio.run(bench.submit(rows()))
+    assert bench.batches == [1]
+
+
+def test_a_bug_that_one_request_meets_fails_that_one_alone(hosted):
+    bench = Bench(hosted)
+    compute = bench.operation.compute
+
+    def failing(model, works):
+        if any(work.rows == 13 for work in works):
+            raise ZeroDivisionError
+        return compute(model, works)
+
+    bench.operation = replace(bench.operation, compute=failing)
+
+    async def body() -> list[object]:
+        async with bench.busy():
+            tasks = [asyncio.create_task(bench.submit(rows(count))) for count in (50, 13, 60)]
+        return await outcomes(tasks)
+
+    kinds = [type(answer) for answer in asyncio.run(body())]
+    assert kinds == [tuple, ZeroDivisionError, tuple]
+
+
+def test_a_reply_that_cannot_be_built_fails_that_request_alone(hosted):
+    bench = Bench(hosted)
+
+    def reply(result: ForwardResult, version: int) -> None:
+        raise ServiceError("no")
+
+    async def body() -> list[object]:
+        async with bench.busy():
+            bad = bench.batcher.submit(Request(bench.operation, lambda: ForwardCall(rows()), reply, Caller()))
+            good = asyncio.create_task(bench.submit(rows()))
+        return await outcomes([bad, good])
+
+    bad, good = asyncio.run(body())
+    assert isinstance(bad, ServiceError)
+    assert isinstance(good, tuple)
+
+
+def test_a_request_that_the_model_refuses_never_waits(hosted):
+    bench = Bench(hosted)
+    with pytest.raises(ServiceError, match="refuses an input of shape"):
+        asyncio.run(bench.submit(np.ones((4, 5), np.float32)))
+    assert bench.batches == []
