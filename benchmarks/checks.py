@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import Machine
+
+_COLUMNS = 120
 
 
 @dataclass(frozen=True)
@@ -55,5 +58,6 @@ def show(title: str, machine: Machine, checks: Sequence[Check], *, as_json: bool
             table.add_column(heading, justify="left", overflow="fold")
         for check in checks:
             table.add_row(check.name, check.found, check.wanted, "holds" if check.holds else "FAILS")
-        Console().print(table)
+        # Piped into a file, a table keeps its columns.
+        Console(width=None if sys.stdout.isatty() else _COLUMNS).print(table)
     return all(check.holds for check in checks)

@@ -48,6 +48,14 @@ class GradserveProcess:
         """
         before = self.ok_count()
         yield
+        self.check_answered(before, requests)
+
+    def check_answered(self, before: int, requests: int) -> None:
+        """Check that so many requests were answered OK since the counter stood at `before`.
+
+        Raises:
+            OSError: They were not.
+        """
         answered = settled(self.ok_count, before + requests) - before
         if answered != requests:
             raise OSError(f"{requests} requests were sent, and {answered} answered OK")
