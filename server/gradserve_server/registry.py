@@ -98,8 +98,7 @@ class Registry:
     def restore(self, name: str, slot: Slot) -> None:
         """Take a model that was kept, as the server starts."""
         self._slots[name] = slot
-        if slot.hosted is not None:
-            self._instruments.model_created(name)
+        self._instruments.model_created(name)
         self._changes.announce()
 
     async def create(self, new: NewModel) -> HostedModel:

@@ -55,7 +55,7 @@ class BoundLoss:
     kind: LossKind
     reduction: str
     classes: int | None
-    numbers: Mapping[str, object]
+    numbers: Mapping[str, float]
     tensors: tuple[str, ...]
     value_shape: Shape
 
@@ -135,7 +135,7 @@ class _Binding:
             message = f"{self.loss.name} of an output {list(self.output_shape)} takes a target {list(shape)}"
             raise InvalidArgument(f"{message}, got {list(target.shape)}", field="loss.target")
 
-    def _argument(self, name: str, given: ArgumentType) -> object:
+    def _argument(self, name: str, given: ArgumentType) -> float | None:
         """A scalar as torch takes it; None for a tensor."""
         path = f"loss.arguments[{name}]"
         if (expected := self.kind.arguments.get(name)) is None:

@@ -38,8 +38,8 @@ def compute_batch(model: Model, works: Sequence[GradientWork]) -> list[GradientR
         segments = [Segment(rows, work.plan.names) for work, rows in zip(works, places, strict=True)]
         to_input = any(work.plan.selection.input for work in works)
         grad_input, gradients = model.stack.backward(values, grad_output, segments, to_input=to_input)
-        found = [{**own, INPUT: part(grad_input, rows)} for own, rows in zip(gradients, places, strict=True)]
-        return list(map(_result, works, evaluations, outputs, found))
+        grad_inputs = [part(grad_input, rows) for rows in places]
+        return list(map(_result, works, evaluations, outputs, gradients, grad_inputs))
 
 
 def _joined_gradient(evaluations: Sequence[Evaluation | ServiceError], outputs: Sequence[Tensor]) -> Tensor:
@@ -52,16 +52,20 @@ def _joined_gradient(evaluations: Sequence[Evaluation | ServiceError], outputs: 
 
 
 def _result(
-    work: GradientWork, evaluation: Evaluation | ServiceError, output: Tensor, found: Mapping[str, Tensor]
+    work: GradientWork,
+    evaluation: Evaluation | ServiceError,
+    output: Tensor,
+    found: Mapping[str, Tensor],
+    grad_input: Tensor,
 ) -> GradientResult | ServiceError:
     if isinstance(evaluation, ServiceError):
         return evaluation
     call, plan = work.call, work.plan
     gradients: dict[str, Array] = {name: to_numpy(found[name]) for name in plan.selection.parameters}
     if plan.selection.input:
-        own = found[INPUT]
         dtype = torch_dtype(call.input.dtype)
-        gradients[INPUT] = to_numpy(own if own.dtype == dtype else own.to(dtype)).reshape(call.input.shape)
+        own = grad_input if grad_input.dtype == dtype else grad_input.to(dtype)
+        gradients[INPUT] = to_numpy(own).reshape(call.input.shape)
     loss = None
     if plan.loss is not None:
         loss = evaluation.loss.reshape(plan.loss.value_shape if call.grad_output is not None else ())

@@ -35,7 +35,7 @@ class RowLoss(NamedTuple):
     name: str
     reduction: str
     by_id: bool = False
-    numbers: tuple[tuple[str, object], ...] = ()
+    numbers: tuple[tuple[str, float], ...] = ()
 
     def target_row(self, output_row: Shape) -> Shape:
         """The shape of a row of the target, given that of a row of the output."""

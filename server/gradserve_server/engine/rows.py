@@ -22,13 +22,12 @@ def join(arrays: Sequence[Array], row: Shape, dtype: torch.dtype, device: torch.
 
     One that needs no conversion keeps its memory: what comes of this is not to be written to.
     """
-    shaped = [array.reshape(-1, *row) for array in arrays]
-    if len(shaped) == 1:
-        joined = to_torch(shaped[0], device)
-    elif len({array.dtype for array in shaped}) == 1:
-        joined = to_torch(np.concatenate(shaped), device)
+    if len(arrays) == 1:
+        joined = to_torch(arrays[0].reshape(-1, *row), device)
+    elif len({array.dtype for array in arrays}) == 1:
+        joined = to_torch(np.concatenate([array.reshape(-1, *row) for array in arrays]), device)
     else:
-        joined = torch.cat([to_torch(array, device).to(dtype) for array in shaped])
+        joined = torch.cat([to_torch(array.reshape(-1, *row), device).to(dtype) for array in arrays])
     return joined if joined.dtype == dtype else joined.to(dtype)
 
 

@@ -76,7 +76,7 @@ class Stack:
         wanted = frozenset[str]().union(*(segment.parameters for segment in segments))
         for index in range(len(self._rules) - 1, -1, -1):
             rule, value, output = self._rules[index], values[index], values[index + 1]
-            if here := wanted & rule.parameters:
+            if rule.parameters and (here := wanted & rule.parameters):
                 for (rows, parameters), found in zip(segments, gradients, strict=True):
                     if names := here & parameters:
                         found.update(rule.grad_parameters(part(grad_output, rows), part(value, rows), names))

@@ -20,7 +20,7 @@ def gauge_families(reading: Reading, in_flight: Mapping[str, int]) -> Iterator[M
         in_flight: How many requests of each operation have started and not ended.
     """
     yield _build_info()
-    yield from _model_families(reading.models)
+    yield from _model_families(reading)
     yield from _queue_families(reading.models)
     requests = GaugeMetricFamily(
         "gradserve_requests_in_flight", "Requests that have arrived and not ended.", labels=("operation",)
@@ -44,7 +44,7 @@ def _build_info() -> Metric:
     return info
 
 
-def _model_families(models: Iterable[ModelReading]) -> Iterator[Metric]:
+def _model_families(reading: Reading) -> Iterator[Metric]:
     info = GaugeMetricFamily("gradserve_model_info", "Where a model is; always 1.", labels=("model", "device", "dtype"))
     parameters = GaugeMetricFamily(
         "gradserve_model_parameters",
@@ -55,7 +55,9 @@ def _model_families(models: Iterable[ModelReading]) -> Iterator[Metric]:
     version = _of_a_model("model_version", "The version of a model's weights.")
     timestamp = _of_a_model("model_version_timestamp_seconds", "When a model's weights were accepted.")
     checkpoints = _of_a_model("checkpoint_bytes", "Files of a model's checkpoints.")
-    for model in models:
+    for name in reading.damaged:
+        ready.add_metric((name,), 0)
+    for model in reading.models:
         info.add_metric((model.name, model.device, model.dtype), 1)
         parameters.add_metric((model.name, "true"), model.trainable_parameters)
         parameters.add_metric((model.name, "false"), model.frozen_parameters)

@@ -17,38 +17,50 @@ _REST = 3
 
 
 class MetricsPage:
-    """Writes the numbers out, one page at a time, for at most a quarter of the time, however many ask for it."""
+    """Writes the numbers out, one page at a time, for at most a quarter of the time, however many ask for it.
+
+    Those who ask while another page is being written share the next one, if they ask for it in the same way.
+    """
 
     def __init__(self, metrics: Metrics, readings: Readings) -> None:
         self._metrics = metrics
         self._readings = readings
         self._turn = asyncio.Lock()
+        self._coming: dict[tuple[str, str], asyncio.Task[Reply]] = {}
 
     async def get(self, headers: Mapping[str, str]) -> Reply:
-        """The page as it is now, as the text format or OpenMetrics, compressed or not.
+        """The page as it is now, or a moment later.
 
         Args:
-            headers: Those of the request, by their names in lower case: `accept` and `accept-encoding` decide.
+            headers: Those of the request, by their names in lower case. `accept` decides between the text format and
+                OpenMetrics, `accept-encoding` on compression.
         """
+        wanted = headers.get("accept", ""), headers.get("accept-encoding", "")
+        if wanted not in self._coming:
+            self._coming[wanted] = asyncio.create_task(self._page(*wanted))
+        # Who goes away does not take the page from the others.
+        return await asyncio.shield(self._coming[wanted])
+
+    async def _page(self, accept: str, accept_encoding: str) -> Reply:
         await self._turn.acquire()
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        writing = asyncio.create_task(self._page(headers))
-        # The turn ends when the page is written, and not when whoever asked for it goes away.
-        writing.add_done_callback(lambda _: loop.call_later(_REST * (loop.time() - begun), self._turn.release))
-        return await asyncio.shield(writing)
+        try:
+            # Who asks from now on wants newer numbers than these.
+            del self._coming[accept, accept_encoding]
+            snapshot = self._metrics.snapshot(self._readings.now())
+            return await asyncio.to_thread(_write, snapshot, accept, accept_encoding)
+        finally:
+            loop.call_later(_REST * (loop.time() - begun), self._turn.release)
 
-    async def _page(self, headers: Mapping[str, str]) -> Reply:
-        return await asyncio.to_thread(_write, self._metrics.snapshot(self._readings.now()), headers)
 
-
-def _write(snapshot: Snapshot, headers: Mapping[str, str]) -> Reply:
+def _write(snapshot: Snapshot, accept: str, accept_encoding: str) -> Reply:
     told: list[tuple[str, str]] = []
     request = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": "/metrics",
-        "HTTP_ACCEPT": headers.get("accept", ""),
-        "HTTP_ACCEPT_ENCODING": headers.get("accept-encoding", ""),
+        "HTTP_ACCEPT": accept,
+        "HTTP_ACCEPT_ENCODING": accept_encoding,
     }
     # The library's own application chooses the format and the compression.
     page = make_wsgi_app(snapshot)(request, lambda _status, chosen: told.extend(chosen))

@@ -46,10 +46,12 @@ class Reading:
 
     Attributes:
         models: Its models, by name.
+        damaged: The names of those that cannot be read, and so are not served.
         memory: The bytes of each device's memory, by the device's name and their kind.
     """
 
     models: tuple[ModelReading, ...]
+    damaged: tuple[str, ...]
     memory: Mapping[str, Mapping[str, int]]
 
 
@@ -62,8 +64,10 @@ class Readings:
 
     def now(self) -> Reading:
         """The server as it is; to be called on the event loop's thread."""
+        known = self._registry.models()
         return Reading(
-            models=tuple(self._model(hosted) for hosted in self._registry.models() if isinstance(hosted, HostedModel)),
+            models=tuple(self._model(model) for model in known if isinstance(model, HostedModel)),
+            damaged=tuple(model.name for model in known if not isinstance(model, HostedModel)),
             memory={device.name: device.memory() for device in self._registry.devices.all()},
         )
 

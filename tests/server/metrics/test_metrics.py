@@ -23,7 +23,7 @@ def metrics() -> Metrics:
 
 
 def read(metrics: Metrics, *models: ModelReading) -> Scrape:
-    return Scrape.of(metrics.snapshot(Reading(models, {"cuda:0": {"allocated": 5, "total": 7}})).collect())
+    return Scrape.of(metrics.snapshot(Reading(models, (), {"cuda:0": {"allocated": 5, "total": 7}})).collect())
 
 
 def test_a_batch_counts_by_its_reason_with_its_rows_and_its_time(metrics: Metrics):
@@ -98,11 +98,11 @@ def test_a_request_that_ends_after_its_model_counts_for_no_model(metrics: Metric
 
 def test_a_snapshot_does_not_change_any_more(metrics: Metrics):
     tell_everything(metrics)
-    snapshot = metrics.snapshot(Reading((), {}))
+    snapshot = metrics.snapshot(Reading((), (), {}))
     before = counted(snapshot)
     tell_everything(metrics)
     assert counted(snapshot) == before
-    assert counted(metrics.snapshot(Reading((), {}))) == {series: 2 * value for series, value in before.items()}
+    assert counted(metrics.snapshot(Reading((), (), {}))) == {series: 2 * value for series, value in before.items()}
 
 
 def tell_everything(metrics: Metrics) -> None:
