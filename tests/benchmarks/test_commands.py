@@ -29,7 +29,7 @@ def found(ended: subprocess.CompletedProcess[str]) -> dict[str, dict]:
 def test_the_hot_path_has_a_ratio_for_each_row(tmp_path):
     """Each measurement checks a reply, and that the server counts as many OK as were sent."""
     files = ("--json", tmp_path / "figures.json", "--plot", tmp_path / "figures.png")
-    ended = run("hot_path", "--rounds", 1, "--seconds", 0.05, "--only", "forward,gradient", *files)
+    ended = run("hot_path", "--rounds", 1, "--seconds", 0.05, "--only", "forward,gradient,streams", *files)
     assert ended.returncode == 0, ended.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())["figures"]
     assert [(figure["name"], figure["load"]) for figure in figures] == [
@@ -43,6 +43,8 @@ def test_the_hot_path_has_a_ratio_for_each_row(tmp_path):
         ("Gradient S by the input", "8x8"),
         ("Gradient B by the input", "8x8"),
         ("Gradient B by all parameters, 64 rows", "1x1"),
+        ("Forward S over 1 stream", "1 in flight"),
+        ("Forward S over 4 streams", "64 in flight"),
     ]
     assert all(figure["ratio"] > 0 for figure in figures)
     assert (tmp_path / "figures.png").read_bytes().startswith(b"\x89PNG")
