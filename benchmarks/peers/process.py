@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import grpc
 
@@ -80,7 +80,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _free_port() -> int:
-    """A port that is free, and those behind it most likely too: some servers take up to three."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
+    """The first of three ports in a row that are free: some servers take so many."""
+    while True:
+        with suppress(OSError), ExitStack() as stack:
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port: int = first.getsockname()[1]
+            for other in (port + 1, port + 2):
+                stack.enter_context(socket.create_server(("127.0.0.1", other)))
+            return port
