@@ -15,13 +15,13 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from gradserve_server.servicers.observation import Observation
 from grpc_health.v1 import health_pb2
 
 from benchmarks.echo_servers import KINDS, METHOD
 from benchmarks.processes import running
-from gradserve_server.facts import BatchFact
+from gradserve_server.facts import BatchFact, RequestFact
 from gradserve_server.metrics import Metrics
+from gradserve_server.operations import ForwardResult
 
 _REQUEST = health_pb2.HealthCheckRequest(service="x").SerializeToString()
 _CALLERS = 8
@@ -51,7 +51,9 @@ async def _rounds(targets: list[str], pid: int, rounds: int, calls: int) -> dict
     """Microseconds of processor time for each call, by kind; what is slow at first is not timed."""
     costs: dict[str, list[float]] = {kind: [] for kind in KINDS}
     channels = [grpc.aio.insecure_channel(target) for target in targets]
-    methods = dict(zip(KINDS, (channel.unary_unary(METHOD) for channel in channels), strict=True))
+    methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {
+        kind: channel.unary_unary(METHOD) for kind, channel in zip(KINDS, channels, strict=True)
+    }
     for turn in range(-2, rounds):
         # Each kind comes first, second and last equally often.
         for kind in (*KINDS[turn % 3 :], *KINDS[: turn % 3]):
@@ -76,13 +78,13 @@ def _processor_seconds(pid: int) -> float:
 
 def _request_cost(repeats: int = 20_000) -> float:
     """Microseconds for what is told of a request beside its call, and of the batch that it is."""
-    metrics, output = Metrics(), np.zeros((1, 3), np.float32)
+    metrics, result = Metrics(), ForwardResult(np.zeros((1, 3), np.float32), seed=None)
+    metrics.model_created("model")
 
     def tell() -> None:
-        with Observation(metrics, "model", "forward", None) as observation:  # type: ignore[arg-type]
-            observation.computed(1, output)
-            observation.queue_seconds = 0.0
-            metrics.batch_computed(BatchFact("model", "forward", "single", 1, 0.00001))
+        metrics.request_started("forward")
+        metrics.batch_computed(BatchFact("model", "forward", "single", 1, 0.00001))
+        metrics.request_finished(RequestFact("model", "forward", "ok", 0.00001, 1, 0.0, result.is_finite))
 
     best = math.inf
     for _ in range(10):
