@@ -139,7 +139,7 @@ def _metrics() -> Iterator[tuple[str, tuple[str, list[str]]]]:
     metrics.request_started("forward")
     metrics.request_finished(RequestFact("a", "forward", "rejected", 0.1, reason="QUEUE_FULL"))
     model = ModelReading("a", "cpu", "float32", True, 1, 1, 1, 1.0, 1, QueueState(1, 1, 1))
-    for family in metrics.snapshot(Reading((model,), {"cpu": {"total": 1}})).collect():
+    for family in metrics.snapshot(Reading((model,), ("b",), {"cpu": {"total": 1}})).collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         yield name, (family.type, [label for label in family.samples[0].labels if label != "le"])
 
