@@ -18,6 +18,7 @@ from gradserve_server.config import Limits
 from gradserve_server.definitions import NewModel
 from gradserve_server.engine.device import Devices
 from gradserve_server.errors import DeadlineExceeded
+from gradserve_server.metrics import Metrics
 from gradserve_server.registry import Registry
 from gradserve_server.servicers.pace import Pace
 from gradserve_server.servicers.state import StateServicer
@@ -63,7 +64,7 @@ async def load(chunk: int, pause: float) -> tuple[int, float]:
     """Load a model of 280 kB; give its version and the seconds that it took."""
     devices = Devices(threads=1)
     archive = Archive(None, automatic_checkpoints=0)
-    registry = Registry(devices, Limits(min_upload_bytes_per_second=RATE), archive, Changes())
+    registry = Registry(devices, Limits(min_upload_bytes_per_second=RATE), archive, Changes(), Metrics())
     hosted = await registry.create(NewModel("a", mlp(100, (600,), 20, "ReLU"), device="cpu"))
     data = save(dict(hosted.model.module.state_dict()))
     begun = asyncio.get_running_loop().time()
