@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -49,6 +49,7 @@ class Model:
         shapes: The architecture's shape rules.
         limits: What a request and its reply may not exceed.
         sha256: Of its state_dict as a file, where that is known.
+        stack: The layers in evaluation, for any thread.
     """
 
     blueprint: Blueprint
@@ -58,6 +59,11 @@ class Model:
     shapes: Shapes
     limits: Limits
     sha256: bytes | None = None
+    stack: Stack = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Read the layers before anybody computes: in training the module holds copies of its buffers for a while."""
+        object.__setattr__(self, "stack", Stack(self.module.layers, "layers"))
 
     @cached_property
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -68,11 +74,6 @@ class Model:
     def requires_grad(self) -> Mapping[str, bool]:
         """Whether each parameter requires grad."""
         return {name: parameter.requires_grad for name, parameter in self.parameters.items()}
-
-    @cached_property
-    def stack(self) -> Stack:
-        """The layers in evaluation, for any thread."""
-        return Stack(self.module.layers, "layers")
 
     @cached_property
     def input_plans(self) -> InputPlans:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 _SHA256_BYTES = 32
 
-_WINDOW_BYTES = 2 * CHUNK_BYTES
-"""What a thread is given at once: a hop to it for each chunk would cost as much as it saves."""
+_WINDOW = 2
+"""The chunks that a thread is given at once: a hop to it for each would cost as much as it saves."""
 
 
 async def outgoing(state: StateDict, chunk_bytes: int) -> AsyncIterator[state_pb2.GetStateDictResponse]:
     """The chunks and the trailer. A checksum that is not known yet is computed beside the event loop."""
     chunks, digest = state.chunks(chunk_bytes), hashlib.sha256()
-    while window := tuple(islice(chunks, _WINDOW_BYTES // chunk_bytes)):
+    while window := tuple(islice(chunks, _WINDOW)):
         hashing = None
         if state.sha256 is None:
             hashing = asyncio.create_task(asyncio.to_thread(_hash, digest, window))
@@ -65,7 +65,7 @@ class Parts:
             match part.WhichOneof("part"):
                 case "chunk" if len(part.chunk) <= CHUNK_BYTES:
                     window.append(part.chunk)
-                    if sum(map(len, window)) >= _WINDOW_BYTES:
+                    if len(window) == _WINDOW:
                         await incoming.feed(window)
                         window = []
                 case "chunk":
