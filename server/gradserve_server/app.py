@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -17,6 +18,7 @@ from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
 from gradserve_server.checkpoints.store import open_store
 from gradserve_server.config import Address, Config, ConfigError
+from gradserve_server.credentials import server_credentials
 from gradserve_server.definitions import NewModel
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.engine.device import Devices
@@ -26,7 +28,9 @@ from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
 from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
-from gradserve_server.rpc import handlers
+from gradserve_server.rpc import Gate, handlers, open_gate
+from gradserve_server.security.protection import Protection
+from gradserve_server.servicers.guard import Guard
 from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
 from gradserve_server.servicers.models import ModelServicer
@@ -44,6 +48,7 @@ class _Parts:
     devices: Devices
     archive: Archive
     registry: Registry
+    protection: Protection
     grpc_server: grpc.aio.Server
 
 
@@ -85,6 +90,10 @@ class Server:
         """The models that it serves, by name."""
         return self._parts.registry.models()
 
+    def reload(self) -> None:
+        """Look at once whether the files of tokens and certificates have changed."""
+        self._parts.protection.look()
+
     async def drain(self) -> bool:
         """Stop without a failed call: say so, go on answering until callers have noticed, finish what is in flight.
 
@@ -109,8 +118,12 @@ class Server:
         listen = self._config.server.listen
         if _is_taken_socket(listen):
             raise OSError(f"cannot listen on {listen}: another server is there")
+        server, certificates = self._parts.grpc_server, self._parts.protection.certificates
         try:
-            port = self._parts.grpc_server.add_insecure_port(listen)
+            if certificates is None:
+                port = server.add_insecure_port(listen)
+            else:
+                port = server.add_secure_port(listen, server_credentials(certificates))
         except RuntimeError as error:
             raise OSError(f"cannot listen on {listen}: is another server there?") from error
         address = Address.parse(listen)
@@ -140,40 +153,57 @@ def _assemble(config: Config) -> _Parts:
     store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
     archive = Archive(store, config.store.automatic_checkpoints)
     registry = Registry(devices, config.limits, archive, changes)
-    server = grpc.aio.server(options=_channel_options(config))
+    protection = Protection.of(config.server)
+    guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
+    server = grpc.aio.server(interceptors=guard.interceptors, options=_channel_options(config))
     services = (
         (
             inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
-            InferenceServicer(Dispatcher(registry, config.batching)),
+            InferenceServicer(Dispatcher(registry, config.batching), guard.identity),
         ),
-        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry)),
+        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry, guard.may_see)),
         (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
     )
+    for service, servicer in services:
+        _serve(server, guard, service, servicer, lifecycle.check_started)
     health = health_pb2.DESCRIPTOR.services_by_name["Health"]
-    server.add_generic_rpc_handlers(
-        (
-            *(handlers(service, servicer, lifecycle.check_started) for service, servicer in services),
-            handlers(health, HealthServicer(registry, lifecycle, changes)),
-        )
-    )
+    _serve(server, guard, health, HealthServicer(registry, lifecycle, changes))
     if config.server.reflection:
-        names = [service.full_name for service, _ in services]
-        servicer = reflection.aio.ReflectionServicer((*names, health.full_name, reflection.SERVICE_NAME))
         described: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-        server.add_generic_rpc_handlers((handlers(described, servicer),))
-    return _Parts(changes, lifecycle, devices, archive, registry, server)
+        names = (*(service.full_name for service, _ in services), health.full_name, described.full_name)
+        _serve(server, guard, described, reflection.aio.ReflectionServicer(names))
+    return _Parts(changes, lifecycle, devices, archive, registry, protection, server)
+
+
+def _serve(
+    server: grpc.aio.Server, guard: Guard, service: ServiceDescriptor, servicer: object, gate: Gate = open_gate
+) -> None:
+    server.add_generic_rpc_handlers((handlers(service, guard.guarded(service, servicer), gate),))
 
 
 def _channel_options(config: Config) -> list[tuple[str, int]]:
+    connections = config.connections
     return [
         ("grpc.max_receive_message_length", config.limits.max_message_bytes),
         ("grpc.max_send_message_length", config.limits.max_message_bytes),
         # Otherwise a second server on the same port is not refused, and the two share its calls.
         ("grpc.so_reuseport", 0),
-        ("grpc.max_concurrent_streams", 1024),
-        # A client may ping each minute, also without calls; twice as often is not yet abuse.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.max_allowed_incoming_connections", connections.max_connections),
+        ("grpc.max_concurrent_streams", connections.max_concurrent_streams),
+        # Between the two gRPC would refuse at random.
+        ("grpc.max_metadata_size", connections.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", connections.max_metadata_bytes),
+        ("grpc.server_handshake_timeout_ms", _milliseconds(connections.handshake_timeout)),
+        ("grpc.max_connection_idle_ms", _milliseconds(connections.max_idle)),
+        ("grpc.max_connection_age_ms", _milliseconds(connections.max_age)),
+        ("grpc.max_connection_age_grace_ms", _milliseconds(connections.max_age_grace)),
+        ("grpc.keepalive_time_ms", _milliseconds(connections.keepalive_time)),
+        ("grpc.keepalive_timeout_ms", _milliseconds(connections.keepalive_timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
+        # A client may ping each minute, also without calls; twice as often is not yet abuse.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
     ]
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

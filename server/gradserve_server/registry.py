@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -79,12 +79,13 @@ class Registry:
             raise slot.damage
         return slot
 
-    def models(self, after: str = "", count: int | None = None) -> list[HostedModel]:
-        """The models whose names come after one, by name, and at most so many."""
-        served = sorted(name for name, slot in self._slots.items() if slot.hosted)
+    def models(
+        self, chosen: Callable[[str], bool] = bool, after: str = "", count: int | None = None
+    ) -> list[HostedModel]:
+        """The models of chosen names that come after one, by name, and at most so many."""
+        served = sorted(name for name, slot in self._slots.items() if slot.hosted and chosen(name))
         start = bisect_right(served, after)
-        chosen = served[start:] if count is None else served[start : start + count]
-        return [self.get(name) for name in chosen]
+        return [self.get(name) for name in served[start : None if count is None else start + count]]
 
     def restore(self, name: str, slot: Slot) -> None:
         """Take a model that was kept, as the server starts."""

@@ -31,12 +31,12 @@ def diagnose(error: ErrorDetails, origins: Mapping[tuple[str, ...], str]) -> str
         error: One of `ValidationError.errors()`.
         origins: Where each setting comes from, by its path.
     """
-    path = _path(error)
+    path = path_of(error)
     origin = _origin(path, origins)
     return f"{origin}: {_clause(path, error)}" if origin else _clause(path, error)
 
 
-def _path(error: ErrorDetails) -> tuple[str, ...]:
+def path_of(error: ErrorDetails) -> tuple[str, ...]:
     """The keys that lead to the setting; a place in a list belongs to the list's key, as in hidden_features[1]."""
     path: list[str] = []
     for key in error["loc"]:

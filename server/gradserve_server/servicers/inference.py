@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gradserve.v1 import inference_pb2
 from gradserve_server.batching.operation import FORWARD, GRADIENT
@@ -21,16 +21,17 @@ _MOST_ARGUMENTS = 16
 class InferenceServicer:
     """Reads requests, has the model compute, writes replies."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, identity: Callable[[Context], str]) -> None:
         self._dispatcher = dispatcher
+        self._identity = identity
 
     async def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
-        return await self._dispatcher.submit(request.model, _forward(request, CallOrigin(context)))
+        return await self._dispatcher.submit(request.model, _forward(request, CallOrigin(context, self._identity)))
 
     async def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
-        return await self._dispatcher.submit(request.model, _gradient(request, CallOrigin(context)))
+        return await self._dispatcher.submit(request.model, _gradient(request, CallOrigin(context, self._identity)))
 
 
 def _forward(request: inference_pb2.ForwardRequest, origin: Origin) -> Request[ForwardCall, ForwardResult, bytes]:
