@@ -199,6 +199,8 @@ def _channel_options(config: Config) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_grace_ms", _milliseconds(connections.max_age_grace)),
         ("grpc.keepalive_time_ms", _milliseconds(connections.keepalive_time)),
         ("grpc.keepalive_timeout_ms", _milliseconds(connections.keepalive_timeout)),
+        # The option above is the kernel's, for what it has sent; without this one a ping has a minute.
+        ("grpc.http2.ping_timeout_ms", _milliseconds(connections.keepalive_timeout)),
         ("grpc.keepalive_permit_without_calls", 1),
         # A client may ping each minute, also without calls; twice as often is not yet abuse.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
