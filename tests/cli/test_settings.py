@@ -19,6 +19,7 @@ COMMANDS = (
     "save",
     "load",
     "checkpoints",
+    "token",
     "serve",
 )
 
@@ -81,6 +82,7 @@ def test_the_timeout_comes_from_the_environment(run_anywhere, mute_target):
         ("save", "logistic-regression", "spelled"),
         ("load", "logistic-regression", "v0"),
         ("checkpoints", "logistic-regression"),
+        ("token", "spelled", "--rights", "forward"),
         ("serve", "--print-config"),
     ],
     ids=lambda command: command[0],

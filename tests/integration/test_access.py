@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import reduce
 
 import grpc
+import numpy as np
 import pytest
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
 import gradserve
-from gradserve.v1 import inference_pb2, model_pb2, state_pb2
+from gradserve.v1 import model_pb2, model_pb2_grpc
 from gradserve_server.security.rules import RULES
 from tests.integration.bad_input import reason_of
 from tests.support.certificates import Authority, Issued, tls_flags
+from tests.support.methods import METHODS, path_of, request_of
 from tests.support.server import start_server
 from tests.support.tokens import ALL, TokensFile
 
-SERVICES = (
-    inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
-    model_pb2.DESCRIPTOR.services_by_name["ModelService"],
-    state_pb2.DESCRIPTOR.services_by_name["StateService"],
-    health_pb2.DESCRIPTOR.services_by_name["Health"],
-    reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
-)
-METHODS = {method.full_name: method for service in SERVICES for method in service.methods}
 ABSENT = "absent"
 """A model that is not there: who is let through is told so, or that his request is not whole, and changes nothing."""
 
@@ -52,7 +42,7 @@ class Place:
     Attributes:
         target: Where it is.
         credentials: Those of a channel to it; None for a connection in clear.
-        texts: A token with all rights, one for other models, and one without each right, by name.
+        texts: Tokens by name: one for all, one for some models, one for none of them, and one without each right.
     """
 
     target: str
@@ -65,22 +55,16 @@ class Place:
             return grpc.insecure_channel(self.target)
         return grpc.secure_channel(self.target, self.credentials)
 
-    def authorization(self, method: str, kind: str) -> tuple[tuple[str, str], ...]:
-        """The metadata of a call that brings a token of some kind."""
-        if kind == "no token":
-            return ()
-        names = {
-            "a token without the right": f"without-{RULES[method].right}".replace(":", "-"),
-            "a token for other models": "elsewhere",
-            "the right token": "all",
-        }
-        text = "gradserve_wrong" if kind == "a wrong token" else self.texts[names[kind]]
-        return (("authorization", f"Bearer {text}"),)
+    def authorization(self, token: str | None) -> tuple[tuple[str, str], ...]:
+        """The metadata of a call that brings the token of a name, or none."""
+        return () if token is None else (("authorization", f"Bearer {self.texts[token]}"),)
 
 
 def made_tokens(file: TokensFile) -> dict[str, str]:
     """Fills a file of tokens, and gives their texts."""
     texts = {"all": file.add("all"), "elsewhere": file.add("elsewhere", models=["other-*"])}
+    texts["some"] = file.add("some", models=["digits", "mlp-*"])
+    texts["wrong"] = "gradserve_wrong"
     texts["without-None"] = file.add("without-None", rights=["forward"])
     for right in ALL:
         name = f"without-{right}".replace(":", "-")
@@ -119,22 +103,12 @@ def place(
         assert not [text for text in texts.values() if text in server.log()]
 
 
-def request_of(method: str) -> Message:
-    """A request of a method, which names a model that is not there where it names one."""
-    message = GetMessageClass(METHODS[method].input_type)()
-    *path, field = RULES[method].model.split(".")
-    if field:
-        setattr(reduce(getattr, path, message), field, ABSENT)
-    return message
-
-
 def outcome(place: Place, method: str, kind: str) -> Outcome:
     """How a call ends, or begins if it does not end."""
-    service, _, name = method.rpartition(".")
     with place.channel() as channel:
-        call = channel.stream_stream(f"/{service}/{name}", request_serializer=None, response_deserializer=None)
-        requests = iter([request_of(method).SerializeToString()])
-        replies = call(requests, metadata=place.authorization(method, kind), timeout=20)
+        call = channel.stream_stream(path_of(method), request_serializer=None, response_deserializer=None)
+        requests = iter([request_of(method, ABSENT).SerializeToString()])
+        replies = call(requests, metadata=place.authorization(token_of(method, kind)), timeout=20)
         try:
             next(replies, None)
         except grpc.RpcError as error:
@@ -143,6 +117,17 @@ def outcome(place: Place, method: str, kind: str) -> Outcome:
         finally:
             replies.cancel()
     return grpc.StatusCode.OK, ""
+
+
+def token_of(method: str, kind: str) -> str | None:
+    """The name of a token of some kind, for a method."""
+    return {
+        "no token": None,
+        "a wrong token": "wrong",
+        "a token without the right": f"without-{RULES[method].right}".replace(":", "-"),
+        "a token for other models": "elsewhere",
+        "the right token": "all",
+    }[kind]
 
 
 def is_refused(method: str, kind: str) -> bool:
@@ -188,13 +173,61 @@ def mtls_target(authority: Authority) -> Iterator[str]:
         yield server.target
 
 
-def test_the_client_and_its_token_reach_a_server_with_mtls(place: Place, authority: Authority):
+@pytest.fixture
+def connect(place: Place, authority: Authority) -> Iterator[Callable[[str], gradserve.Client]]:
+    """Makes clients with the token of a name, and with a certificate where one is asked for."""
     own = authority.client("caller")
-    with gradserve.Client(
-        place.target,
-        token=place.texts["all"],
-        tls_ca=None if place.credentials is None else authority.ca,
-        tls_certificate=None if place.credentials is None else (own.certificate, own.key),
-    ) as client:
-        assert client.model("logistic-regression")([[0.0]]) == 0.5
-        client.model("digits").state_dict()
+    tls = {} if place.credentials is None else {"tls_ca": authority.ca, "tls_certificate": (own.certificate, own.key)}
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(gradserve.Client(place.target, token=place.texts[name], **tls))
+
+
+def test_the_client_computes_and_streams_with_its_token(connect: Callable[[str], gradserve.Client]):
+    client = connect("all")
+    assert client.model("logistic-regression")([[0.0]]) == 0.5
+    digits = client.model("digits")
+    assert digits.load_state_dict(digits.state_dict()).version > 1
+
+
+def test_a_list_of_models_holds_those_that_the_token_is_for(connect: Callable[[str], gradserve.Client]):
+    listed = {name: [model.name for model in connect(name).list_models()] for name in ("all", "some", "elsewhere")}
+    assert listed == {
+        "all": ["digits", "logistic-regression", "mlp-50-30-20-3"],
+        "some": ["digits", "mlp-50-30-20-3"],
+        "elsewhere": [],
+    }
+
+
+def test_pages_of_a_list_tell_of_no_other_models(place: Place):
+    pages, page_token = [], ""
+    with place.channel() as channel:
+        stub = model_pb2_grpc.ModelServiceStub(channel)
+        while not pages or page_token:
+            request = model_pb2.ListModelsRequest(page_size=1, page_token=page_token)
+            reply = stub.ListModels(request, metadata=place.authorization("some"), timeout=20)
+            page_token = reply.next_page_token
+            pages.append([model.name for model in reply.models])
+    assert pages == [["digits"], ["mlp-50-30-20-3"]]
+
+
+def test_a_refusal_does_not_tell_whether_there_is_such_a_model(connect: Callable[[str], gradserve.Client]):
+    told = []
+    for model in ("digits", ABSENT):
+        with pytest.raises(gradserve.PermissionDeniedError) as caught:
+            connect("elsewhere").model(model).info()
+        told.append((str(caught.value), caught.value.reason, caught.value.field_violations))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("right", ALL)
+def test_a_refusal_names_the_right_that_is_missing(connect: Callable[[str], gradserve.Client], right: str):
+    client = connect(f"without-{right}".replace(":", "-"))
+    needs = {
+        "forward": lambda: client.model("digits").forward(np.zeros(64)),
+        "gradient": lambda: client.model("digits").gradient(np.zeros(64), loss="sum"),
+        "weights:read": lambda: client.model("digits").state_dict(),
+        "weights:write": lambda: client.model("digits").save_checkpoint("v"),
+        "models:write": lambda: client.delete_model("digits"),
+    }
+    with pytest.raises(gradserve.PermissionDeniedError, match=f"^the token does not have the right {right}$"):
+        needs[right]()

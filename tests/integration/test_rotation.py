@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import grpc
 import pytest
@@ -97,7 +96,7 @@ def test_a_certificate_that_cannot_be_used_leaves_the_old_one_and_is_logged_once
     breaks: dict[str, Callable[[], object]] = {
         "another's key": lambda: place.authority.server("other").key.replace(place.authority.folder / "server.key"),
         "no certificate": lambda: (place.authority.folder / "server.pem").write_text("-----BEGIN NONSENSE-----"),
-        "no file": lambda: (place.authority.folder / "server.pem").unlink(),
+        "no file": (place.authority.folder / "server.pem").unlink,
     }
     breaks[broken]()
     seconds_until(lambda: (place.shown(), "stays in force" in place.log()) == (before, True), 5)
@@ -128,9 +127,10 @@ def test_an_upload_under_way_ends_when_its_token_is_taken_out(place: Place):
             yield state_pb2.LoadStateDictRequest(chunk=b"1")
 
         credentials = grpc.ssl_channel_credentials(place.authority.ca.read_bytes())
-        with grpc.secure_channel(place.server.target, credentials) as channel, pytest.raises(grpc.RpcError) as caught:
+        with grpc.secure_channel(place.server.target, credentials) as channel:
             upload = state_pb2_grpc.StateServiceStub(channel).LoadStateDict
-            upload(parts(), metadata=(("authorization", f"Bearer {token}"),), timeout=20)
+            with pytest.raises(grpc.RpcError) as caught:
+                upload(parts(), metadata=(("authorization", f"Bearer {token}"),), timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -161,13 +161,14 @@ def test_no_call_fails_while_certificates_and_tokens_are_rotated_under_load(plac
 
     def call() -> int:
         """On one connection, and again and again on a new one."""
+        calls = 0
         with place.client(token) as steady:
-            for calls in itertools.count():
-                if ended.is_set():
-                    return calls
+            while not ended.is_set():
                 steady.model("logistic-regression")([[0.0]])
                 with place.client(token) as fresh:
                     fresh.model("logistic-regression")([[0.0]])
+                calls += 1
+        return calls
 
     with futures.ThreadPoolExecutor(4) as pool:
         callers = [pool.submit(call) for _ in range(4)]

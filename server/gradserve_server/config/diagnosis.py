@@ -18,6 +18,7 @@ _EXPECTED = MappingProxyType(
         "float_type": "must be a number",
         "int_type": "must be a whole number",
         "mapping_type": "must be a table",
+        "string_too_short": "must not be empty",
         "string_type": "must be text",
         "tuple_type": "must be a list",
     }

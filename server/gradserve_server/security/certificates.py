@@ -66,9 +66,7 @@ def watched_certificates(config: ServerConfig) -> Watched[Certificates] | None:
 
 
 def _use_authorities(context: ssl.SSLContext, file: WatchedFile, pem: bytes) -> None:
-    _use(
-        file, "is not a file of certificates in PEM", lambda: context.load_verify_locations(cadata=pem.decode("ascii"))
-    )
+    _use(file, "holds no certificates in PEM", lambda: context.load_verify_locations(cadata=pem.decode("ascii")))
 
 
 def _use(file: WatchedFile, complaint: str, attempt: Callable[[], None]) -> None:
