@@ -90,6 +90,11 @@ class Server:
         """The models that it serves, by name."""
         return self._parts.registry.models()
 
+    @property
+    def is_protected(self) -> bool:
+        """Whether there are files of tokens or certificates."""
+        return self._parts.protection != Protection(None, None)
+
     def reload(self) -> None:
         """Look at once whether the files of tokens and certificates have changed."""
         self._parts.protection.look()
@@ -125,7 +130,8 @@ class Server:
             else:
                 port = server.add_secure_port(listen, server_credentials(certificates))
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {listen}: is another server there?") from error
+            doubts = "is another server there" + (", or can gRPC not use the certificate" if certificates else "")
+            raise OSError(f"cannot listen on {listen}: {doubts}?") from error
         address = Address.parse(listen)
         return listen if address.port is None else f"{listen.rpartition(':')[0]}:{port}"
 

@@ -71,7 +71,8 @@ async def _run(config: Config) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     server = Server(config)
-    loop.add_signal_handler(signal.SIGHUP, server.reload)
+    if server.is_protected:
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
     stopping = asyncio.create_task(stop.wait())
     starting = asyncio.create_task(server.start())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -49,6 +51,14 @@ def test_what_cannot_be_in_the_file_is_refused_in_one_line(run_anywhere, argumen
     assert (outcome.code, outcome.out) == (2, "")
     assert says in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_without_the_servers_extra_it_says_what_to_install():
+    code = "import sys; sys.modules['pydantic'] = None; from gradserve.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "token", "sampler", "--rights", "forward"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "gradserve: pydantic is not installed: pip install 'gradserve[server]'\n"
 
 
 def test_a_caller_with_the_token_is_let_in_and_one_without_has_exit_code_8(run_anywhere, tmp_path):

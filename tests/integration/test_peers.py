@@ -30,10 +30,9 @@ def served(**connections: float) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def strict() -> Iterator[RunningServer]:
-    """A server that soon loses patience with silence."""
-    flags = served(handshake_timeout=SOON, keepalive_time=SOON, keepalive_timeout=SOON)
-    with start_server("--examples", *flags) as server:
+def asking() -> Iterator[RunningServer]:
+    """A server that soon asks whether a client is still there."""
+    with start_server(*served(keepalive_time=SOON, keepalive_timeout=SOON)) as server:
         yield server
         assert "Traceback" not in server.log()
 
@@ -41,27 +40,33 @@ def strict() -> Iterator[RunningServer]:
 @pytest.fixture(scope="module")
 def short_lived() -> Iterator[RunningServer]:
     """A server whose connections do not get old."""
-    with start_server("--examples", *served(max_idle=SOON, max_age=2 * SOON, max_age_grace=SOON)) as server:
+    with start_server("--examples", *served(max_age=2 * SOON, max_age_grace=SOON)) as server:
         with gradserve.Client(server.target) as client:
             client.create_model("wide", gradserve.MLP(2048, [], 4096), device="cpu")
         yield server
         assert "Traceback" not in server.log()
 
 
-def test_a_peer_that_connects_and_says_nothing_is_cut_off(strict: RunningServer):
-    with http2_peer(strict.target) as peer:
+def test_a_peer_that_connects_and_says_nothing_is_cut_off():
+    with start_server(*served(handshake_timeout=SOON)) as server, http2_peer(server.target) as peer:
         peer.seconds_until_closed(within=LATE)
 
 
-def test_a_peer_that_has_gone_without_a_word_is_cut_off(strict: RunningServer):
-    """It greets, and then answers nothing, as one whose machine has lost power."""
-    with http2_peer(strict.target) as peer:
+def test_a_connection_without_a_call_is_closed():
+    with start_server(*served(max_idle=SOON)) as server, http2_peer(server.target) as peer:
         peer.greet()
         peer.seconds_until_closed(within=LATE)
 
 
-def test_a_peer_that_is_silent_but_there_stays(strict: RunningServer):
-    with http2_peer(strict.target) as peer:
+def test_a_peer_that_has_gone_without_a_word_is_cut_off(asking: RunningServer):
+    """It greets, and then answers nothing, as one whose machine has lost power."""
+    with http2_peer(asking.target) as peer:
+        peer.greet()
+        peer.seconds_until_closed(within=LATE)
+
+
+def test_a_peer_that_is_silent_but_there_stays(asking: RunningServer):
+    with http2_peer(asking.target) as peer:
         peer.greet()
         assert peer.answer_pings(6, within=6 * LATE)
 
@@ -83,12 +88,6 @@ def is_served(peer: Http2Peer) -> bool:
 def is_reachable(target: str) -> bool:
     with http2_peer(target) as peer:
         return is_served(peer)
-
-
-def test_a_connection_without_a_call_is_closed(short_lived: RunningServer):
-    with http2_peer(short_lived.target) as peer:
-        peer.greet()
-        peer.seconds_until_closed(within=LATE)
 
 
 @pytest.mark.parametrize("size", [1000, 15_000])

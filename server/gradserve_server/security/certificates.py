@@ -44,7 +44,7 @@ class _Files(NamedTuple):
             _use_authorities(context, self.client_ca, certificates.client_ca)
         # OpenSSL compares a key with its certificate only in files. Should they have changed since they were read, the
         # next look sees that.
-        complaint = f"is not the private key of {self.chain.setting}, in PEM and without a passphrase"
+        complaint = f"is not the private key of {self.chain.setting} in PEM, has a passphrase, or is too weak"
         _use(self.key, complaint, lambda: context.load_cert_chain(self.chain.path, self.key.path, password=str))
         return certificates
 
