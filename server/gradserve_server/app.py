@@ -153,13 +153,13 @@ def _is_taken_socket(listen: str) -> bool:
 
 
 def _assemble(config: Config) -> _Parts:
+    protection = Protection.of(config.server)
     changes = Changes()
     lifecycle = Lifecycle(changes)
     devices = Devices(config.compute.threads)
     store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
     archive = Archive(store, config.store.automatic_checkpoints)
     registry = Registry(devices, config.limits, archive, changes)
-    protection = Protection.of(config.server)
     guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
     server = grpc.aio.server(interceptors=guard.interceptors, options=_channel_options(config))
     services = (

@@ -8,7 +8,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from gradserve_server.config import ConfigError
@@ -19,6 +18,18 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 _LARGEST_FILE = 4 * 1024**2
 
 _log = logging.getLogger(__name__)
+
+
+class Content(NamedTuple):
+    """What was in a file.
+
+    Attributes:
+        data: Its bytes.
+        exposed: Whether the file should be private, and every user of this machine can read it.
+    """
+
+    data: bytes
+    exposed: bool
 
 
 class WatchedFile(NamedTuple):
@@ -34,8 +45,8 @@ class WatchedFile(NamedTuple):
     path: str
     private: bool = False
 
-    def read(self) -> bytes:
-        """Its content.
+    def read(self) -> Content:
+        """What is in it now.
 
         Raises:
             ConfigError: It cannot be read, is too large, or could be written by anybody.
@@ -43,18 +54,14 @@ class WatchedFile(NamedTuple):
         try:
             with open(self.path, "rb", opener=_without_waiting) as file:
                 mode = os.fstat(file.fileno()).st_mode
-                content = file.read(_LARGEST_FILE + 1)
+                data = file.read(_LARGEST_FILE + 1)
         except OSError as error:
             raise self.error(error.strerror or "cannot be read") from None
         if mode & stat.S_IWOTH:
             raise self.error("can be written by every user of this machine; chmod o-w takes that away")
-        if len(content) > _LARGEST_FILE:
+        if len(data) > _LARGEST_FILE:
             raise self.error(f"has more than {_LARGEST_FILE} bytes")
-        return content
-
-    def is_exposed(self) -> bool:
-        """Whether it should be private, and every user of this machine can read it."""
-        return self.private and bool(Path(self.path).stat().st_mode & stat.S_IROTH)
+        return Content(data, exposed=self.private and bool(mode & stat.S_IROTH))
 
     def error(self, message: str) -> ConfigError:
         """What is wrong with it, in the words of a refused setting."""
@@ -107,14 +114,14 @@ class Watched(Generic[T]):
                     self._complaint = str(error)
                     _log.error("%s; what was read before stays in force", error)
 
-    def _read(self) -> list[bytes]:
+    def _read(self) -> list[Content]:
         return [file.read() for file in self._files]
 
-    def _take(self, contents: list[bytes]) -> None:
-        self._value = self._parse(contents)
+    def _take(self, contents: list[Content]) -> None:
+        self._value = self._parse([content.data for content in contents])
         self._contents = contents
-        for file in self._files:
-            if file.is_exposed():
+        for file, content in zip(self._files, contents, strict=True):
+            if content.exposed:
                 _log.warning("%s: %s: can be read by every user of this machine", file.setting, file.path)
 
 

@@ -1,5 +1,7 @@
 """The table of rules: every method that is served is in it, and none else."""
 
+import asyncio
+
 import pytest
 
 from gradserve_server.app import Server
@@ -16,9 +18,12 @@ def test_every_method_has_a_rule_and_every_rule_is_of_a_method():
 
 @pytest.mark.parametrize("method", RULES)
 def test_a_server_does_not_start_with_a_method_that_has_no_rule(method: str, monkeypatch: pytest.MonkeyPatch):
+    async def make() -> None:
+        Server(EPHEMERAL)
+
     monkeypatch.delitem(RULES, method)
     with pytest.raises(LookupError, match=f"{method} must not be served: no rule says who may call it"):
-        Server(EPHEMERAL)
+        asyncio.run(make())
 
 
 @pytest.mark.parametrize("method", RULES)

@@ -92,6 +92,15 @@ def test_a_private_file_that_anybody_can_read_is_warned_of_once(path: Path, capl
     ]
 
 
+def test_a_private_file_that_is_opened_to_everybody_is_warned_of_at_the_next_look(
+    path: Path, caplog: pytest.LogCaptureFixture
+):
+    number = watched(path)
+    path.chmod(0o604)
+    number.look()
+    assert "can be read by every user of this machine" in caplog.text
+
+
 def test_no_other_file_is_warned_of(path: Path, caplog: pytest.LogCaptureFixture):
     path.chmod(0o640)
     watched(path)

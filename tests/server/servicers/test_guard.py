@@ -50,10 +50,12 @@ async def identity(config: ServerConfig, credentials: grpc.ChannelCredentials | 
         channel = grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials)
     await server.start()
     metadata = () if token is None else (("authorization", f"Bearer {token}"),)
-    async with channel:
-        call = model_pb2_grpc.ModelServiceStub(channel).GetServerInfo
+    call = model_pb2_grpc.ModelServiceStub(channel).GetServerInfo
+    try:
         reply = await call(model_pb2.GetServerInfoRequest(), metadata=metadata, timeout=20)
-    await server.stop(0)
+    finally:
+        await channel.close()
+        await server.stop(0)
     return reply.version
 
 
