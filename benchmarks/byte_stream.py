@@ -35,7 +35,7 @@ async def _down(size: bytes, _context: grpc.aio.ServicerContext[Any, Any]) -> As
 
 async def _serve() -> None:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 64 * 1024**2)])
-    methods = {
+    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Up": grpc.stream_unary_rpc_method_handler(_up),
         "Down": grpc.unary_stream_rpc_method_handler(_down),
     }

@@ -1,12 +1,13 @@
-"""Servers in processes of their own, and the memory that they take."""
+"""Servers in processes of their own, and the memory and the processor time that they take."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Self
 _LISTENING = re.compile(rb" listening on (\S+),")
 _SAMPLE_SECONDS = 0.01
 _STOP_SECONDS = 60
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""This clone of the repository."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,29 @@ class ServerProcess:
                 return int(line.split()[1]) * 1024
         raise OSError("this system does not tell RssAnon; Linux does")
 
+    def processor_seconds(self) -> float:
+        """The processor time that it has taken so far, in user and in kernel mode: utime and stime of proc(5)."""
+        # The name of the program, in brackets, may hold anything.
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 @contextmanager
-def running(module: str, *arguments: str) -> Iterator[ServerProcess]:
-    """Run `python -m <module>` until the block ends; it must print where it listens, as `gradserve serve` does."""
-    command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - the servers to measure
+def running(
+    module: str, *arguments: str, checkout: Path = CHECKOUT, cores: Collection[int] = ()
+) -> Iterator[ServerProcess]:
+    """Run `python -m <module>` until the block ends; it must print where it listens, as `gradserve serve` does.
+
+    Args:
+        module: What to run.
+        arguments: Its arguments.
+        checkout: The clone of the repository whose code it is to run.
+        cores: Those that it may use; without any, all that this process may.
+    """
+    command = [*pinned(cores), sys.executable, "-m", module, *arguments]
+    path = [str(checkout / folder) for folder in ("client", "server", ".")]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:  # noqa: S603 - what to measure
         try:
             found = _LISTENING.search(process.stdout.readline() if process.stdout else b"")
             if found is None:
@@ -50,6 +71,11 @@ def running(module: str, *arguments: str) -> Iterator[ServerProcess]:
         finally:
             process.terminate()
             process.wait(_STOP_SECONDS)
+
+
+def pinned(cores: Collection[int]) -> list[str]:
+    """What to put before a command that is to use only these cores; nothing where there is no such wish."""
+    return ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
 
 
 class MemoryGrowth:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +22,10 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks.processes import MemoryGrowth, ServerProcess, running
+from benchmarks.reports import Report, Result, Sample, median_seconds, summary, table
+from benchmarks.steps import processor_seconds
 from benchmarks.transfers import ByteStream, Weights
 
 _CHANNEL = [("grpc.max_receive_message_length", 64 * 1024**2)]
@@ -50,48 +50,6 @@ class Transfer:
     direction: str
     server: ServerProcess
     run: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one transfer came to over all rounds.
-
-    Attributes:
-        name: Which.
-        direction: "up" or "down".
-        seconds: Of each round.
-        bytes_per_second: The median.
-        ratio: The median beside that of the bare stream in the same direction.
-        memory_growth_bytes: The most that the server's anonymous memory grew during one.
-    """
-
-    name: str
-    direction: str
-    seconds: tuple[float, ...]
-    bytes_per_second: float
-    ratio: float
-    memory_growth_bytes: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """A whole run.
-
-    Attributes:
-        machine: What it ran on.
-        cores: How many of them it may use.
-        load_before: The machine's load average of the minute before: much above 0, and the figures say little.
-        bytes: The size of the state_dict.
-        memory_growth_allowed_bytes: One copy of it and 64 MB.
-        results: First those up, then those down.
-    """
-
-    machine: str
-    cores: int
-    load_before: float
-    bytes: int
-    memory_growth_allowed_bytes: int
-    results: tuple[Result, ...]
 
 
 @dataclass(frozen=True)
@@ -125,6 +83,7 @@ def measure(options: argparse.Namespace) -> Report:
         for weights in (subjects.tmpfs, subjects.disk):
             weights.create(options.bytes)
         content, sha256 = subjects.tmpfs.fetch()
+        steps = processor_seconds(memoryview(content), options.tmpfs)
         results = _rounds(subjects.transfers(memoryview(content), sha256), options.rounds, len(content))
         for weights in (subjects.tmpfs, subjects.disk):
             if hashlib.sha256(weights.fetch()[0]).digest() != sha256:
@@ -135,6 +94,7 @@ def measure(options: argparse.Namespace) -> Report:
         load_before=load_before,
         bytes=len(content),
         memory_growth_allowed_bytes=len(content) + _SPARE_BYTES,
+        steps=steps,
         results=tuple(results),
     )
 
@@ -155,14 +115,14 @@ def _subjects(tmpfs: Path, disk: Path) -> Iterator[Subjects]:
 def _gradserve(folder: Path) -> Iterator[ServerProcess]:
     with tempfile.TemporaryDirectory(prefix="gradserve-benchmark-", dir=folder) as data:
         # The store keeps no more than it must: these files are large.
-        flags = ("--listen", "127.0.0.1:0", "--data-dir", data, "--set", "store.automatic_checkpoints=0")
+        ports = ("--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+        flags = (*ports, "--data-dir", data, "--set", "store.automatic_checkpoints=0")
         with running("gradserve", "serve", *flags) as server:
             yield server
 
 
 def _rounds(transfers: list[Transfer], rounds: int, size: int) -> list[Result]:
-    seconds: dict[Transfer, list[float]] = {transfer: [] for transfer in transfers}
-    growth = dict.fromkeys(transfers, 0)
+    samples: dict[Transfer, list[Sample]] = {transfer: [] for transfer in transfers}
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(transfers) * (rounds + 1))
@@ -170,52 +130,28 @@ def _rounds(transfers: list[Transfer], rounds: int, size: int) -> list[Result]:
         for number in range(rounds + 1):
             for transfer in transfers:
                 progress.update(task, description=f"round {number} of {rounds}: {transfer.direction}, {transfer.name}")
-                with MemoryGrowth(transfer.server) as memory:
-                    start = time.perf_counter()
-                    transfer.run()
-                    taken = time.perf_counter() - start
-                growth[transfer] = max(growth[transfer], memory.bytes)
-                if number:
-                    seconds[transfer].append(taken)
+                samples[transfer].append(_sample(transfer))
                 progress.advance(task)
-    return _results(seconds, growth, size)
+    return _results(samples, size)
 
 
-def _results(seconds: Mapping[Transfer, list[float]], growth: Mapping[Transfer, int], size: int) -> list[Result]:
-    medians = {transfer: statistics.median(taken) for transfer, taken in seconds.items()}
-    bare = {transfer.direction: medians[transfer] for transfer in seconds if transfer.name == BARE}
+def _sample(transfer: Transfer) -> Sample:
+    with MemoryGrowth(transfer.server) as memory:
+        server, client, start = transfer.server.processor_seconds(), time.process_time(), time.perf_counter()
+        transfer.run()
+        seconds, client = time.perf_counter() - start, time.process_time() - client
+        server = transfer.server.processor_seconds() - server
+    return Sample(seconds, server, client, memory.bytes)
+
+
+def _results(samples: Mapping[Transfer, list[Sample]], size: int) -> list[Result]:
+    bare = {
+        transfer.direction: median_seconds(taken[1:]) for transfer, taken in samples.items() if transfer.name == BARE
+    }
     return [
-        Result(
-            name=transfer.name,
-            direction=transfer.direction,
-            seconds=tuple(taken),
-            bytes_per_second=size / medians[transfer],
-            ratio=bare[transfer.direction] / medians[transfer],
-            memory_growth_bytes=growth[transfer],
-        )
-        for transfer, taken in seconds.items()
+        summary(transfer.name, transfer.direction, taken, size, bare[transfer.direction])
+        for transfer, taken in samples.items()
     ]
-
-
-def _table(report: Report) -> Table:
-    rounds = len(report.results[0].seconds)
-    growth = f"at most {report.memory_growth_allowed_bytes / 1e6:.0f} MB of memory growth wanted"
-    table = Table(
-        title=f"A state_dict of {report.bytes / 1e9:.2f} GB, medians of {rounds} rounds",
-        caption=f"{report.cores} cores, load {report.load_before:.1f} before; {growth}",
-    )
-    for heading in ("", "GB/s", "ratio", "fastest s", "slowest s", "growth MB"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for result in report.results:
-        table.add_row(
-            f"{result.direction}, {result.name}",
-            f"{result.bytes_per_second / 1e9:.2f}",
-            f"{result.ratio:.2f}",
-            f"{min(result.seconds):.2f}",
-            f"{max(result.seconds):.2f}",
-            f"{result.memory_growth_bytes / 1e6:.0f}",
-        )
-    return table
 
 
 def _options() -> argparse.Namespace:
@@ -233,9 +169,9 @@ def main() -> None:
     options = _options()
     report = measure(options)
     if options.json:
-        print(json.dumps(asdict(report), indent=2))
+        print(json.dumps({**asdict(report), "highest_ratio_up": report.highest_ratio_up}, indent=2))
     else:
-        Console().print(_table(report))
+        Console().print(table(report))
 
 
 if __name__ == "__main__":

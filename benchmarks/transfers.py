@@ -24,12 +24,12 @@ class ByteStream:
 
     def up(self, content: memoryview) -> None:
         """Send bytes."""
-        call = self.channel.stream_unary(f"/{SERVICE}/Up")
+        call: grpc.StreamUnaryMultiCallable[bytes, bytes] = self.channel.stream_unary(f"/{SERVICE}/Up")
         call((bytes(chunk) for chunk in _chunks(content)), timeout=_SECONDS)
 
     def down(self, size: int) -> None:
         """Receive so many bytes."""
-        call = self.channel.unary_stream(f"/{SERVICE}/Down")
+        call: grpc.UnaryStreamMultiCallable[bytes, bytes] = self.channel.unary_stream(f"/{SERVICE}/Down")
         _check(sum(map(len, call(b"%d" % size, timeout=_SECONDS))), size)
 
 

@@ -1,5 +1,6 @@
 """What every test may ask for: one real server with the bundled models, and a client of it."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,30 @@ import pytest
 import gradserve
 from tests.support.no_pickle import sitecustomize  # noqa: F401 - from here on nothing can be unpickled
 from tests.support.server import RunningServer, start_server
+
+_REPORT = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much the test that kills servers does."""
+    parser.addoption("--kills", type=int, default=50, help="How often to kill a server; default: 50 times.")
+
+
+@pytest.fixture(scope="session")
+def report(pytestconfig: pytest.Config) -> list[str]:
+    """Lines to print at the end."""
+    return pytestconfig.stash.setdefault(_REPORT, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print them."""
+    if lines := config.stash.get(_REPORT, []):
+        terminalreporter.section("what the server and its store went through")
+        terminalreporter.write_line("\n".join(lines))
+
+
+# Every server that a test starts, however it does, is out of the way of all others.
+os.environ["GRADSERVE_SERVER__SERVER__METRICS_LISTEN"] = "127.0.0.1:0"
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from gradserve._errors import (
     UnimplementedError,
     UnknownError,
 )
+from gradserve._future import Future
 from gradserve._model import Model
 from gradserve._results import (
     Checkpoint,
@@ -37,6 +38,7 @@ from gradserve._results import (
     ServerInfo,
     StateDict,
 )
+from gradserve._stream import Stream
 
 __all__ = [
     "MLP",
@@ -52,6 +54,7 @@ __all__ = [
     "Error",
     "FailedPreconditionError",
     "FieldViolation",
+    "Future",
     "Gradients",
     "InternalError",
     "InvalidArgumentError",
@@ -68,6 +71,7 @@ __all__ = [
     "Sequential",
     "ServerInfo",
     "StateDict",
+    "Stream",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
@@ -46,6 +48,20 @@ class Connection:
             return ClientClosedError("the client was closed during the call", call_id=call_id)
         return failure
 
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Begin a call inside the block.
+
+        Raises:
+            ClientClosedError: Another thread has closed the client; gRPC itself raises a ValueError.
+        """
+        try:
+            yield
+        except ValueError as error:
+            if not self.closed:
+                raise
+            raise ClientClosedError("the client is closed") from error
+
     def close(self) -> None:
         """End the channel, and with it every call that still runs; a second time does nothing."""
         self.closed = True
@@ -75,7 +91,8 @@ class Caller:
         seconds = self.seconds(timeout)
         call_id, metadata = self.identify()
         try:
-            return method(request, timeout=seconds, metadata=metadata, wait_for_ready=wait_for_ready)
+            with self.connection.calling():
+                return method(request, timeout=seconds, metadata=metadata, wait_for_ready=wait_for_ready)
         except grpc.RpcError as error:
             raise self.connection.failure(error, call_id) from error
 
@@ -102,9 +119,17 @@ class Caller:
         Raises:
             ResourceExhaustedError: A limit is exceeded.
         """
-        if not _sizes.are_large(arrays):
-            return
+        if _sizes.are_large(arrays):
+            _sizes.check(arrays, self._limits(timeout), self.connection.options.max_message_bytes)
+
+    def chunk_bytes(self, total_bytes: int, timeout: Timeout) -> int:
+        """Return how much of so many bytes to send at a time; asks the server for its limits where they matter."""
+        if total_bytes <= _sizes.FITS_EVERYWHERE_BYTES:
+            return _sizes.FITS_EVERYWHERE_BYTES
+        return _sizes.chunk_bytes(self._limits(timeout), self.connection.options.max_message_bytes)
+
+    def _limits(self, timeout: Timeout) -> Limits:
         if self.connection.limits is None:
             reply = self.call(self.connection.models.GetServerInfo, model_pb2.GetServerInfoRequest(), timeout)
             self.connection.limits = _replies.server_info(reply).limits
-        _sizes.check(arrays, self.connection.limits, self.connection.options.max_message_bytes)
+        return self.connection.limits

@@ -29,6 +29,9 @@ def deploy(
     named `layers.<index>`; the checkpoint "deployed" keeps the names that they had, for `original_names=True`, and the
     weights as they are now, unless the server keeps nothing on disk.
 
+    The model is created first and its weights are loaded then. Whoever calls it in between meets weights drawn at
+    random, under a version of their own.
+
     Args:
         module: What to deploy; it stays as it is.
         name: The new model's name.

@@ -46,7 +46,7 @@ def model_info(model: model_pb2.Model) -> ModelInfo:
     return ModelInfo(
         name=model.name,
         architecture=Sequential(_layer(layer) for layer in model.architecture.sequential.layers),
-        dtype=codec.dtype_name(model.dtype),
+        dtype=codec.dtype_name(model.dtype) if model.dtype else "",
         device=model.device,
         version=model.version,
         total_parameters=model.total_parameters,
@@ -77,6 +77,8 @@ def server_info(reply: model_pb2.GetServerInfoResponse) -> ServerInfo:
             max_parameters=limits.max_parameters,
             max_layers=limits.max_layers,
             max_models=limits.max_models,
+            min_upload_bytes_per_second=limits.min_upload_bytes_per_second,
+            max_stream_requests=limits.max_stream_requests,
         ),
         metrics_address=reply.metrics_address,
         layer_types=tuple(reply.layer_types),

@@ -29,7 +29,11 @@ class ParameterInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model as the server holds it."""
+    """A model as the server holds it.
+
+    Of one whose record on the server's disk is damaged nothing is known but the name, and `state_reason` says so: what
+    else is here is then empty, 0 or false, and the time that of the epoch.
+    """
 
     name: str
     """The name."""
@@ -139,6 +143,10 @@ class Limits:
     """The most layers of one model."""
     max_models: int
     """The most models."""
+    min_upload_bytes_per_second: int
+    """How fast the bytes of weights that are loaded must come, beyond 30 seconds of patience."""
+    max_stream_requests: int
+    """The most requests of one stream that the server reads before it has answered one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,10 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"),
 }
 _CODES: Final = {dtype: code for code, dtype in _DTYPES.items()}
+# The order of the safetensors library, narrow before wide: what is laid out from the last to the first is aligned.
+_RANKS: Final = {
+    code: rank for rank, code in enumerate(("BOOL", "U8", "I8", "I16", "F16", "BF16", "I32", "F32", "F64", "I64"))
+}
 # What torch.save writes: a zip file, and before torch 1.6 a bare pickle.
 _PICKLES: Final = (b"PK\x03\x04", b"\x80\x02")
 
@@ -69,7 +73,7 @@ class Packed:
 
 
 def pack(state_dict: Mapping[str, ArrayLike]) -> Packed:
-    """Return the file of a state_dict.
+    """Return the file of a state_dict, laid out as the server lays out its own: such a file it can keep as it is.
 
     Raises:
         InvalidArgumentError: A name or an array has no place in such a file.
@@ -78,9 +82,8 @@ def pack(state_dict: Mapping[str, ArrayLike]) -> Packed:
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"state_dict must map names to arrays, or be a path; got {type(state_dict).__name__}")
     arrays = {name: _array(name, value) for name, value in state_dict.items()}
-    # From the widest dtype to the narrowest every tensor is aligned, so that readers can map the file into memory.
-    order = sorted(arrays, key=lambda name: -arrays[name].itemsize)
-    header: dict[str, Any] = {}
+    order = sorted(arrays, key=lambda name: (-_RANKS[_CODES[arrays[name].dtype]], name))
+    header: dict[str, Any] = {_METADATA: {"format": "pt"}}
     end = 0
     for name in order:
         array = arrays[name]

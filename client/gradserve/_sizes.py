@@ -1,4 +1,4 @@
-"""Whether what is about to be sent fits the server's limits."""
+"""What fits the server's limits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Final
 from gradserve._arrays import Array
 from gradserve._errors import FieldViolation, ResourceExhaustedError
 from gradserve._results import Limits
+from gradserve._state_requests import CHUNK_BYTES
 
 # Below it the server is left to judge: learning its limits would cost more than the upload.
 _LARGE_BYTES: Final = 1024 * 1024
+
+FITS_EVERYWHERE_BYTES: Final = 32 * 1024
+"""What can be sent in one message to any server: none has a limit below twice as much."""
 
 
 def are_large(arrays: Sequence[Array]) -> bool:
@@ -37,6 +41,11 @@ def check(arrays: Sequence[Array], limits: Limits, max_message_bytes: int) -> No
     if size >= allowed:
         message = f"the arrays take {size} bytes, and a message {allowed} at most: send fewer rows at a time"
         raise _too_large("REQUEST_TOO_LARGE", message)
+
+
+def chunk_bytes(limits: Limits, max_message_bytes: int) -> int:
+    """Return the size of the chunks in which weights are sent: half a message, as a chunk is not all of its message."""
+    return min(CHUNK_BYTES, limits.max_message_bytes // 2, max_message_bytes // 2)
 
 
 def _too_large(reason: str, message: str) -> ResourceExhaustedError:

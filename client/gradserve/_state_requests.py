@@ -12,7 +12,7 @@ from gradserve._refusals import optional_int64
 from gradserve.v1 import state_pb2
 
 CHUNK_BYTES: Final = 1024 * 1024
-"""The most bytes of one chunk."""
+"""The most bytes of one chunk that any server takes."""
 
 
 @dataclass(frozen=True)
@@ -66,31 +66,31 @@ def load(header: state_pb2.LoadStateDictHeader, chunks: Iterable[bytes]) -> Iter
     yield state_pb2.LoadStateDictRequest(trailer=state_pb2.StateDictTrailer(sha256=digest.digest()))
 
 
-def chunks_of(pieces: Iterable[memoryview]) -> Iterator[bytes]:
-    """Give the bytes of all pieces in chunks, each but the last of CHUNK_BYTES; each byte is copied once."""
+def chunks_of(pieces: Iterable[memoryview], size: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """Give the bytes of all pieces in chunks, each but the last of one size; each byte is copied once."""
     waiting: list[memoryview] = []
-    room = CHUNK_BYTES
+    room = size
     for piece in pieces:
         rest = piece
         while len(rest) >= room:
             yield b"".join((*waiting, rest[:room]))
             rest = rest[room:]
             waiting.clear()
-            room = CHUNK_BYTES
+            room = size
         waiting.append(rest)
         room -= len(rest)
-    if room < CHUNK_BYTES:
+    if room < size:
         yield b"".join(waiting)
 
 
-def chunks_in(stream: BinaryIO) -> Iterator[bytes]:
-    """Give the bytes of a file from its beginning, in chunks.
+def chunks_in(stream: BinaryIO, size: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """Give the bytes of a file from its beginning, in chunks of one size.
 
     Raises:
         OSError: It cannot be read.
     """
     stream.seek(0)
-    while chunk := stream.read(CHUNK_BYTES):
+    while chunk := stream.read(size):
         yield chunk
 
 

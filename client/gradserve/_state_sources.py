@@ -26,8 +26,8 @@ class Source(Protocol):
     def total_bytes(self) -> int:
         """Its size."""
 
-    def chunks(self) -> Iterator[bytes]:
-        """Give its bytes from the beginning."""
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Give its bytes from the beginning, at most so many at a time."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class _Arrays:
     def total_bytes(self) -> int:
         return self.packed.total_bytes
 
-    def chunks(self) -> Iterator[bytes]:
-        return chunks_of(self.packed.pieces())
+    def chunks(self, size: int) -> Iterator[bytes]:
+        return chunks_of(self.packed.pieces(), size)
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class _File:
     stream: BinaryIO
     total_bytes: int
 
-    def chunks(self) -> Iterator[bytes]:
-        return chunks_in(self.stream)
+    def chunks(self, size: int) -> Iterator[bytes]:
+        return chunks_in(self.stream, size)
 
 
 @contextmanager

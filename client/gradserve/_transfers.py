@@ -61,7 +61,8 @@ class Transfers:
     def _receive(self, request: state_pb2.GetStateDictRequest, reception: Reception, progress: Progress) -> Reception:
         guard = StallGuard(self.caller.seconds(self.timeout))
         call_id, metadata = self.caller.identify()
-        call = self.caller.connection.state.GetStateDict(request, metadata=metadata)
+        with self.caller.connection.calling():
+            call = self.caller.connection.state.GetStateDict(request, metadata=metadata)
         with guard.watching(call):
             try:
                 for part in call:
@@ -77,7 +78,8 @@ class Transfers:
         guard = StallGuard(self.caller.seconds(self.timeout))
         call_id, metadata = self.caller.identify()
         outgoing = _Outgoing(parts(), guard, progress)
-        call = self.caller.connection.state.LoadStateDict.future(outgoing, metadata=metadata)
+        with self.caller.connection.calling():
+            call = self.caller.connection.state.LoadStateDict.future(outgoing, metadata=metadata)
         with guard.watching(call):
             try:
                 reply = call.result()

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from gradserve import _original_names, _replies, _safetensors
 from gradserve import _state_requests as requests
-from gradserve._connection import Caller
 from gradserve._errors import InternalError
+from gradserve._handle import Handle
 from gradserve._options import UNSET, Timeout
 from gradserve._reception import Buffer, File
 from gradserve._results import Checkpoint, LoadedStateDict, StateDict
@@ -18,16 +18,12 @@ from gradserve._whole_file import whole_file
 from gradserve.v1 import state_pb2
 
 
-class Weights:
+class Weights(Handle):
     """What a handle of a model does with all its weights at once; `Model` adds the rest.
 
     In the methods that move weights `timeout=` is for each time in which nothing moves: a transfer may last as long as
     it goes on.
     """
-
-    def __init__(self, name: str, caller: Caller) -> None:
-        self.name = name
-        self._caller = caller
 
     def state_dict(
         self,
@@ -128,8 +124,9 @@ class Weights:
         options = requests.LoadOptions(strict, keys, if_version, durable, cast, request_id)
         with source_of(state_dict, {original: layer for layer, original in layers.items()}) as source:
             header = requests.load_header(self.name, options, source.total_bytes)
+            size = self._caller.chunk_bytes(source.total_bytes, timeout)
             transfers = Transfers(self._caller, timeout)
-            return _replies.loaded(transfers.send(lambda: requests.load(header, source.chunks()), progress))
+            return _replies.loaded(transfers.send(lambda: requests.load(header, source.chunks(size)), progress))
 
     def save_checkpoint(
         self,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from gradserve.v1 import inference_pb2, model_pb2, state_pb2
 from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
+from gradserve_server.channel_options import channel_options
 from gradserve_server.checkpoints.store import open_store
 from gradserve_server.config import Address, Config, ConfigError
 from gradserve_server.credentials import server_credentials
@@ -24,17 +24,22 @@ from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.engine.device import Devices
 from gradserve_server.errors import ServiceError
 from gradserve_server.hosted import HostedModel
+from gradserve_server.http_endpoint import HttpEndpoint
 from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
+from gradserve_server.memory import keep_freed_messages
+from gradserve_server.metrics import Metrics, MetricsPage, Readings
+from gradserve_server.monitoring import routes
 from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
-from gradserve_server.rpc import Gate, handlers, open_gate
+from gradserve_server.rpc import handlers, open_gate
 from gradserve_server.security.protection import Protection
 from gradserve_server.servicers.guard import Guard
 from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
 from gradserve_server.servicers.models import ModelServicer
 from gradserve_server.servicers.state import StateServicer
+from gradserve_server.servicers.streams import Streams
 
 _SECONDS_TO_END = 2.0
 
@@ -49,6 +54,9 @@ class _Parts:
     archive: Archive
     registry: Registry
     protection: Protection
+    metrics: Metrics
+    http: HttpEndpoint
+    streams: Streams
     grpc_server: grpc.aio.Server
 
 
@@ -62,8 +70,13 @@ class Server:
         self._config = config
         self._parts = _assemble(config)
 
+    @property
+    def metrics_address(self) -> str:
+        """Where metrics and HTTP health checks are served, with the real port."""
+        return self._parts.http.address
+
     async def start(self) -> str:
-        """Open the port, create the initial models, and serve. Health says NOT_SERVING until all are warm.
+        """Open the ports, create the initial models, and serve. Health says NOT_SERVING until all are warm.
 
         Returns:
             Where it listens, with the real port.
@@ -73,6 +86,8 @@ class Server:
             ConfigError: If an initial model is refused.
         """
         address = self._listen()
+        page = MetricsPage(self._parts.metrics, Readings(self._parts.registry, self._parts.lifecycle))
+        await self._parts.http.start(routes(page, self._parts.lifecycle))
         await self._parts.grpc_server.start()
         try:
             kept = await restore(self._parts.registry)
@@ -88,7 +103,8 @@ class Server:
 
     def models(self) -> list[HostedModel]:
         """The models that it serves, by name."""
-        return self._parts.registry.models()
+        models = self._parts.registry.models()
+        return [model for model in models if isinstance(model, HostedModel) and model.failure is None]
 
     @property
     def is_protected(self) -> bool:
@@ -111,7 +127,9 @@ class Server:
 
     async def _stop(self, grace: float) -> bool:
         self._parts.lifecycle.advance(Phase.STOPPED)
+        self._parts.streams.stop()
         await self._parts.grpc_server.stop(grace)
+        self._parts.http.close()
         # What is still under way was cut off from its caller; a change that is being kept may need a moment.
         idle = await asyncio.to_thread(self._parts.devices.close, _SECONDS_TO_END)
         if idle:
@@ -154,64 +172,51 @@ def _is_taken_socket(listen: str) -> bool:
 
 def _assemble(config: Config) -> _Parts:
     protection = Protection.of(config.server)
+    keep_freed_messages()
     changes = Changes()
     lifecycle = Lifecycle(changes)
     devices = Devices(config.compute.threads)
     store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
     archive = Archive(store, config.store.automatic_checkpoints)
-    registry = Registry(devices, config.limits, archive, changes)
+    metrics = Metrics()
+    registry = Registry(devices, config.limits, archive, changes, metrics)
+    http = _http_endpoint(config.server.metrics_listen)
+    streams = Streams(config.limits.max_stream_requests)
     guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
-    server = grpc.aio.server(interceptors=guard.interceptors, options=_channel_options(config))
-    services = (
-        (
-            inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
-            InferenceServicer(Dispatcher(registry, config.batching), guard.identity),
+    server = grpc.aio.server(interceptors=guard.interceptors, options=channel_options(config))
+    parts = _Parts(changes, lifecycle, devices, archive, registry, protection, metrics, http, streams, server)
+    _add_services(parts, guard, config)
+    return parts
+
+
+def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
+    dispatcher = Dispatcher(parts.registry, config.batching, parts.metrics)
+    own = {
+        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: InferenceServicer(
+            dispatcher, parts.streams, guard.identity
         ),
-        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry, guard.may_see)),
-        (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
-    )
-    for service, servicer in services:
-        _serve(server, guard, service, servicer, lifecycle.check_started)
+        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: ModelServicer(
+            parts.registry, guard.may_see, parts.http.address
+        ),
+        state_pb2.DESCRIPTOR.services_by_name["StateService"]: StateServicer(parts.registry),
+    }
     health = health_pb2.DESCRIPTOR.services_by_name["Health"]
-    _serve(server, guard, health, HealthServicer(registry, lifecycle, changes))
+    # These answer while the server starts, too.
+    general: dict[Any, object] = {health: HealthServicer(parts.registry, parts.lifecycle, parts.changes)}
     if config.server.reflection:
-        described: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-        names = (*(service.full_name for service, _ in services), health.full_name, described.full_name)
-        _serve(server, guard, described, reflection.aio.ReflectionServicer(names))
-    return _Parts(changes, lifecycle, devices, archive, registry, protection, server)
+        reflected = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+        names = (service.full_name for service in (*own, *general, reflected))
+        general[reflected] = reflection.aio.ReflectionServicer(tuple(names))
+    for services, gate in ((own, parts.lifecycle.check_started), (general, open_gate)):
+        for service, servicer in services.items():
+            handler = handlers(service, guard.guarded(service, servicer), parts.metrics, gate)
+            parts.grpc_server.add_generic_rpc_handlers((handler,))
 
 
-def _serve(
-    server: grpc.aio.Server, guard: Guard, service: ServiceDescriptor, servicer: object, gate: Gate = open_gate
-) -> None:
-    server.add_generic_rpc_handlers((handlers(service, guard.guarded(service, servicer), gate),))
-
-
-def _channel_options(config: Config) -> list[tuple[str, int]]:
-    connections = config.connections
-    return [
-        ("grpc.max_receive_message_length", config.limits.max_message_bytes),
-        ("grpc.max_send_message_length", config.limits.max_message_bytes),
-        # Otherwise a second server on the same port is not refused, and the two share its calls.
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_allowed_incoming_connections", connections.max_connections),
-        ("grpc.max_concurrent_streams", connections.max_concurrent_streams),
-        # Between the two gRPC would refuse at random.
-        ("grpc.max_metadata_size", connections.max_metadata_bytes),
-        ("grpc.absolute_max_metadata_size", connections.max_metadata_bytes),
-        ("grpc.server_handshake_timeout_ms", _milliseconds(connections.handshake_timeout)),
-        ("grpc.max_connection_idle_ms", _milliseconds(connections.max_idle)),
-        ("grpc.max_connection_age_ms", _milliseconds(connections.max_age)),
-        ("grpc.max_connection_age_grace_ms", _milliseconds(connections.max_age_grace)),
-        ("grpc.keepalive_time_ms", _milliseconds(connections.keepalive_time)),
-        ("grpc.keepalive_timeout_ms", _milliseconds(connections.keepalive_timeout)),
-        # The option above is the kernel's, for what it has sent; without this one a ping has a minute.
-        ("grpc.http2.ping_timeout_ms", _milliseconds(connections.keepalive_timeout)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # A client may ping each minute, also without calls; twice as often is not yet abuse.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
-    ]
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
+def _http_endpoint(listen: str) -> HttpEndpoint:
+    address = Address.parse(listen)
+    try:
+        return HttpEndpoint(address.host, address.port or 0)
+    except OSError as error:
+        message = f"cannot listen on {listen} for metrics: {error.strerror}; --metrics-listen takes another address"
+        raise OSError(message) from error

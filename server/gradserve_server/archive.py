@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.manifest import AcceptedLoad, Checkpoint, Manifest, StoredModel, WeightsFile, retained
 from gradserve_server.checkpoints.store import Store
 from gradserve_server.engine.intake import Arrived, Intake, LoadOptions
@@ -57,13 +58,22 @@ class Archive:
         except NotFound:
             return Manifest(last_version=0, model=None)
 
-    def keep(self, hosted: HostedModel, weights: StateDict | None = None, load: AcceptedLoad | None = None) -> None:
+    def draft(self, name: str) -> Draft | None:
+        """A place for new weights of a model on their way in; None if nothing is kept on disk."""
+        return None if self._store is None else self._store.draft(name)
+
+    def keep(
+        self, hosted: HostedModel, weights: StateDict | Draft | None = None, load: AcceptedLoad | None = None
+    ) -> WeightsFile | None:
         """Keep a model as it is about to be.
 
         Args:
             hosted: The model.
-            weights: Its weights if they are new; None if those that are kept stand.
+            weights: Its weights, or the finished draft of them, if they are new; None if those that are kept stand.
             load: The request that brought them, if its answer is to be remembered.
+
+        Returns:
+            The file of new weights, if there is one.
         """
         manifest = self.manifest(hosted.name)
         loads = (*manifest.loads, load)[-_REMEMBERED_LOADS:] if load is not None else manifest.loads
@@ -72,15 +82,19 @@ class Archive:
         manifest = replace(manifest, last_version=last_version, loads=loads)
         if self._store is None:
             self._remembered[hosted.name] = manifest
-            return
+            return None
+        file = None
         if weights is not None:
-            file = self._store.write_weights(hosted.name, hosted.version, weights.chunks())
+            file = _written(self._store, hosted, weights)
             checkpoint = _checkpoint(f"version-{hosted.version}", hosted, file, automatic=True)
             kept = retained((*manifest.checkpoints, checkpoint), self._automatic_checkpoints)
             manifest = replace(manifest, model=_stored(hosted, file), checkpoints=kept)
         elif manifest.model is not None:
-            manifest = replace(manifest, model=_stored(hosted, manifest.model.weights, manifest.model.version))
+            live = manifest.model
+            model = replace(_stored(hosted, live.weights), version=live.version, version_time=live.version_time)
+            manifest = replace(manifest, model=model)
         self._store.commit(hosted.name, manifest)
+        return file
 
     def reserve(self, hosted: HostedModel) -> None:
         """See to it that the version of a model whose weights are not kept is never told again."""
@@ -111,7 +125,7 @@ class Archive:
             raise InvalidArgument(message, field="checkpoint", reason="INVALID_NAME")
         live = manifest.model
         saved = live is not None and live.version == hosted.version
-        file = live.weights if live and saved else store.write_weights(hosted.name, hosted.version, weights.chunks())
+        file = live.weights if live and saved else _written(store, hosted, weights)
         checkpoint = _checkpoint(name, hosted, file, metadata=metadata)
         store.commit(hosted.name, replace(manifest, checkpoints=(*manifest.checkpoints, checkpoint)))
         return checkpoint
@@ -171,9 +185,16 @@ class Archive:
         return self._store
 
 
-def _stored(hosted: HostedModel, file: WeightsFile, version: int | None = None) -> StoredModel:
+def _written(store: Store, hosted: HostedModel, weights: StateDict | Draft) -> WeightsFile:
+    if isinstance(weights, Draft):
+        return store.adopt(hosted.name, hosted.version, weights)
+    return store.write_weights(hosted.name, hosted.version, weights.chunks())
+
+
+def _stored(hosted: HostedModel, file: WeightsFile) -> StoredModel:
     return StoredModel(
-        version=hosted.version if version is None else version,
+        version=hosted.version,
+        version_time=hosted.version_time,
         layers=hosted.model.blueprint.architecture.layers,
         dtype=hosted.model.dtype_name,
         device=hosted.device.name,

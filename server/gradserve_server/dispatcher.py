@@ -1,13 +1,19 @@
-"""From a model's name and a request to its reply."""
+"""From a model's name and a request to its reply, and to what is told of it."""
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+from time import perf_counter
 from typing import Any, TypeVar
 
 from gradserve_server.batching.batcher import Batcher
 from gradserve_server.batching.request import Request
 from gradserve_server.config import BatchingConfig
+from gradserve_server.errors import ServiceError
+from gradserve_server.facts import Instruments, Outcome, RequestFact, outcome_of
 from gradserve_server.registry import Registry
+from gradserve_server.status import CODES
 
 ReplyT = TypeVar("ReplyT")
 
@@ -15,18 +21,64 @@ ReplyT = TypeVar("ReplyT")
 class Dispatcher:
     """Hands each request to the batcher of its model. A model that is deleted answers those that it has let in."""
 
-    def __init__(self, registry: Registry, config: BatchingConfig) -> None:
+    def __init__(self, registry: Registry, config: BatchingConfig, instruments: Instruments) -> None:
         self._registry = registry
         self._config = config
+        self._instruments = instruments
 
-    async def submit(self, model: str, request: Request[Any, Any, ReplyT]) -> ReplyT:
+    def submit(self, model: str, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
         """Have a model compute a request.
+
+        Returns:
+            The reply, or where it has to wait, the future of its reply or its refusal, which may be cancelled.
 
         Raises:
             ServiceError: If there is no such model, or it refuses the request.
         """
+        batcher = self._batcher(model)
+        started = perf_counter()
+        self._instruments.request_started(request.operation.name)
+        try:
+            reply = batcher.submit(request)
+        except Exception as refusal:
+            self._finished(model, request, started, refusal)
+            raise
+        if isinstance(reply, asyncio.Future):
+            reply.add_done_callback(partial(self._settled, model, request, started))
+        else:
+            self._finished(model, request, started)
+        return reply
+
+    def _batcher(self, model: str) -> Batcher:
         slot = self._registry.slot(model, field_path="model")
         if slot.batcher is None:
             self._registry.get(model, field_path="model")
-            slot.batcher = Batcher(slot.current, self._config)
-        return await slot.batcher.submit(request)
+            slot.batcher = Batcher(slot.current, self._config, self._instruments)
+        return slot.batcher
+
+    def _settled(self, model: str, request: Request[Any, Any, Any], started: float, reply: asyncio.Future[Any]) -> None:
+        error = asyncio.CancelledError() if reply.cancelled() else reply.exception()
+        self._finished(model, request, started, error)
+
+    def _finished(
+        self, model: str, request: Request[Any, Any, Any], started: float, error: BaseException | None = None
+    ) -> None:
+        outcome: Outcome = "ok" if error is None else _outcome(request, error)
+        reason = error.reason if isinstance(error, ServiceError) else ""
+        seconds = perf_counter() - started
+        rows = request.rows if error is None else 0
+        self._instruments.request_finished(
+            RequestFact(
+                model, request.operation.name, outcome, seconds, rows, request.queue_seconds, request.finite, reason
+            )
+        )
+
+
+def _outcome(request: Request[Any, Any, Any], error: BaseException) -> Outcome:
+    if isinstance(error, ServiceError):
+        return outcome_of(CODES[type(error)].name)
+    if isinstance(error, Exception):
+        return "error"
+    # gRPC cancels a call both when its caller goes away and when its deadline passes.
+    left = request.origin.seconds_left
+    return "deadline" if left is not None and left <= 0 else "cancelled"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
+from gradserve_server.checkpoints import names
 from gradserve_server.engine.device import Device
 from gradserve_server.engine.model import Model
-from gradserve_server.errors import Aborted, FailedPrecondition, ServiceError
+from gradserve_server.errors import Aborted, FailedPrecondition, InvalidArgument, ServiceError
+
+_RESERVED_SUFFIX = ".gradient"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +25,7 @@ class HostedModel:
         device: Where they are.
         operations: The RPCs that it supports.
         create_time: When it was created, in UTC.
+        version_time: When its weights were accepted, in UTC.
         seed: What its initial weights were drawn from; None where they came from a file.
         unsaved: Whether the live weights would be gone if the server stopped now.
         failure: Why it cannot be served; None if it can.
@@ -32,6 +37,7 @@ class HostedModel:
     device: Device
     operations: tuple[str, ...]
     create_time: datetime
+    version_time: datetime
     seed: int | None
     unsaved: bool = False
     failure: ServiceError | None = None
@@ -65,3 +71,42 @@ class HostedModel:
 
     def _mismatch(self, if_version: int) -> str:
         return f"{self.name} is at version {self.version}, not {if_version}"
+
+
+@dataclass(frozen=True, eq=False)
+class DamagedModel:
+    """A model of which nothing is known but its name, as what was kept of it cannot be read. It can only be deleted.
+
+    Attributes:
+        name: What requests call it.
+        failure: What is damaged.
+        version: 0, as nobody knows it.
+    """
+
+    name: str
+    failure: ServiceError
+    version: int = 0
+
+    def check_write(self, if_version: int | None) -> None:
+        """Refuse a deletion that expects a version.
+
+        Raises:
+            ServiceError: If it expects any.
+        """
+        if if_version is not None:
+            raise self.failure
+
+
+AnyModel: TypeAlias = HostedModel | DamagedModel
+
+
+def check_name(name: str, field_path: str) -> None:
+    """Check that a model can have a name.
+
+    Raises:
+        InvalidArgument: If it cannot.
+    """
+    names.check_name(name, field_path)
+    if name.endswith(_RESERVED_SUFFIX):
+        message = f"must not end in {_RESERVED_SUFFIX}, which is reserved"
+        raise InvalidArgument(message, field=field_path, reason="INVALID_NAME")

@@ -82,6 +82,7 @@ async def _run(config: Config) -> None:
         return
     _say(_start_line(starting.result(), server))
     _say(_storage_line(config))
+    _say(f"metrics and health checks on http://{server.metrics_address}")
     await stopping
     _say(f"stopping: new calls for {config.server.drain_delay:g} s more, then those in flight")
     if not await server.drain():
@@ -98,7 +99,7 @@ def _say(line: str) -> None:
 
 
 def _start_line(address: str, server: Server) -> str:
-    models = [hosted for hosted in server.models() if hosted.failure is None]
+    models = server.models()
     names = ", ".join(f"{hosted.name} ({hosted.device.name})" for hosted in models)
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
     return f"gradserve {__version__} listening on {address}, serving {count}{': ' if names else ''}{names}"

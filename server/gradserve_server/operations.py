@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,16 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 """An array of one of the wire's dtypes; bfloat16 is `ml_dtypes.bfloat16`."""
 
+_FEW = 8192
+
 LossArgument: TypeAlias = bool | int | float | Array
 """An argument of a loss, as torch.nn.functional takes it."""
 
 
-@dataclass(frozen=True)
+# Requests and results are made for each call, and not frozen: that would double what it takes to make one.
+
+
+@dataclass(slots=True, eq=False)
 class ForwardCall:
     """One Forward.
 
@@ -25,20 +31,27 @@ class ForwardCall:
         training: Whether layers behave as after `model.train()`.
         seed: What random layers draw from; None to have one drawn.
         deterministic: Whether to be bit-equal to torch in process.
+        if_version: The version that the caller expects, compared when it is computed; None for any.
     """
 
     input: Array
     training: bool = False
     seed: int | None = None
     deterministic: bool = False
+    if_version: int | None = None
 
     @property
     def nbytes(self) -> int:
         """The bytes of its tensors."""
         return self.input.nbytes
 
+    @property
+    def rows(self) -> int:
+        """The product of the input's leading dimensions."""
+        return math.prod(self.input.shape[:-1])
 
-@dataclass(frozen=True)
+
+@dataclass(slots=True, eq=False)
 class LossCall:
     """A loss by the name that torch.nn.functional gives it, or "sum" or "mean".
 
@@ -61,7 +74,7 @@ class LossCall:
         return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, np.ndarray))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class GradientCall(ForwardCall):
     """One Gradient.
 
@@ -86,15 +99,20 @@ class GradientCall(ForwardCall):
         return sum(part.nbytes for part in parts if part is not None)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class ForwardResult:
     """The answer to a ForwardCall; `seed` is None where nothing was random."""
 
     output: Array
     seed: int | None
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        return _is_finite(self.output)
 
-@dataclass(frozen=True)
+
+@dataclass(slots=True, eq=False)
 class GradientResult:
     """The answer to a GradientCall: gradients by parameter name, the input's under "input"."""
 
@@ -103,16 +121,47 @@ class GradientResult:
     gradients: Mapping[str, Array]
     seed: int | None
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        arrays = (self.loss, self.output, *self.gradients.values())
+        return all(_is_finite(array) for array in arrays if array is not None)
+
+
+def _is_finite(array: Array) -> bool:
+    # A sum of squares is finite only where all of them are, though it may overflow. Of many NumPy would sum on threads.
+    if array.size <= _FEW and math.isfinite(np.vdot(array, array)):
+        return True
+    return bool(np.isfinite(array).all())
+
+
+class Result(Protocol):
+    """What any operation answers."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        ...
+
 
 FLOATING = ("float16", "bfloat16", "float32", "float64")
 """The names of the dtypes that models compute in."""
 
 
-def is_floating(array: Array) -> bool:
-    """Whether the array's dtype is one that models compute in."""
-    return array.dtype.name in FLOATING
+class Typed(Protocol):
+    """Whatever has a NumPy dtype."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype."""
+        ...
 
 
-def is_integer(array: Array) -> bool:
-    """Whether the array holds integers; bool does not count."""
-    return bool(np.issubdtype(array.dtype, np.integer))
+def is_floating(tensor: Typed) -> bool:
+    """Whether the dtype is one that models compute in."""
+    return tensor.dtype.name in FLOATING
+
+
+def is_integer(tensor: Typed) -> bool:
+    """Whether the dtype is of integers; bool does not count."""
+    return bool(np.issubdtype(tensor.dtype, np.integer))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
-from gradserve_server.checkpoints import names
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.manifest import AcceptedLoad
 from gradserve_server.config import Limits
 from gradserve_server.definitions import ModelUpdate, NewModel
@@ -21,16 +21,15 @@ from gradserve_server.engine.device import Device, Devices
 from gradserve_server.engine.global_state import new_seed
 from gradserve_server.engine.intake import Arrived
 from gradserve_server.engine.model import Model
-from gradserve_server.engine.state import state_dict
+from gradserve_server.engine.state import StateDict, state_dict
 from gradserve_server.engine.warm_up import warm_up
-from gradserve_server.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
-from gradserve_server.hosted import HostedModel
+from gradserve_server.errors import AlreadyExists, NotFound, ResourceExhausted
+from gradserve_server.facts import Instruments
+from gradserve_server.hosted import AnyModel, DamagedModel, HostedModel, check_name
 from gradserve_server.selection import updated_flags
 from gradserve_server.slot import Slot
 
 _T = TypeVar("_T")
-
-_RESERVED_SUFFIX = ".gradient"
 
 
 class Registry:
@@ -41,55 +40,65 @@ class Registry:
     stop it in the middle.
     """
 
-    def __init__(self, devices: Devices, limits: Limits, archive: Archive, changes: Changes) -> None:
+    def __init__(
+        self, devices: Devices, limits: Limits, archive: Archive, changes: Changes, instruments: Instruments
+    ) -> None:
         self.devices = devices
         self.limits = limits
         self.archive = archive
         self._changes = changes
+        self._instruments = instruments
         self._slots: dict[str, Slot] = {}
         self._unfinished: set[asyncio.Task[Any]] = set()
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a model of that name."""
         slot = self._slots.get(name)
-        return slot is not None and slot.hosted is not None
+        return slot is not None and slot.model is not None
 
     def get(self, name: str, *, field_path: str = "name") -> HostedModel:
         """The model of a name.
 
         Raises:
+            ServiceError: As `find`.
+            DataLoss: If it can only be deleted.
+        """
+        model = self.find(name, field_path=field_path)
+        if isinstance(model, DamagedModel):
+            raise model.failure
+        return model
+
+    def find(self, name: str, *, field_path: str = "name") -> AnyModel:
+        """The model of a name, also if it can only be deleted.
+
+        Raises:
             InvalidArgument: If no model can have that name.
             NotFound: If none has it.
-            DataLoss: If it is known that there was one, and no more.
         """
-        if (hosted := self.slot(name, field_path=field_path).hosted) is None:
+        if (model := self.slot(name, field_path=field_path).model) is None:
             raise _not_found(name, field_path)
-        return hosted
+        return model
 
     def slot(self, name: str, *, field_path: str = "name") -> Slot:
         """The slot of a name, whose model may still be in the making.
 
         Raises:
-            ServiceError: As `get`.
+            ServiceError: As `find`.
         """
         if (slot := self._slots.get(name)) is None:
             check_name(name, field_path)
             raise _not_found(name, field_path)
-        if slot.damage is not None:
-            raise slot.damage
         return slot
 
-    def models(
-        self, chosen: Callable[[str], bool] = bool, after: str = "", count: int | None = None
-    ) -> list[HostedModel]:
+    def models(self, chosen: Callable[[str], bool] = bool, after: str = "", count: int | None = None) -> list[AnyModel]:
         """The models of chosen names that come after one, by name, and at most so many."""
-        served = sorted(name for name, slot in self._slots.items() if slot.hosted and chosen(name))
-        start = bisect_right(served, after)
-        return [self.get(name) for name in served[start : None if count is None else start + count]]
+        known = sorted(name for name, slot in self._slots.items() if slot.model and chosen(name))
+        return [self.find(name) for name in known[bisect_right(known, after) :][:count]]
 
     def restore(self, name: str, slot: Slot) -> None:
         """Take a model that was kept, as the server starts."""
         self._slots[name] = slot
+        self._instruments.model_created(name)
         self._changes.announce()
 
     async def create(self, new: NewModel) -> HostedModel:
@@ -111,8 +120,10 @@ class Registry:
             operations = await device.run(warm_up, model)
             version = self.archive.manifest(new.name).last_version + 1
             told_seed = None if new.weights is not None else seed
-            hosted = HostedModel(new.name, version, model, device, operations, datetime.now(UTC), told_seed)
+            now = datetime.now(UTC)
+            hosted = HostedModel(new.name, version, model, device, operations, now, now, told_seed)
             slot.hosted = await self.keep(hosted, new_weights=True)
+        self._instruments.model_created(new.name)
         self._changes.announce()
         return slot.hosted
 
@@ -133,8 +144,9 @@ class Registry:
             model = await old.device.run(move, await self.weights_of(old, device), device, dtype, flags)
             operations = await device.run(warm_up, model)
             converted = dtype != old.model.dtype_name
-            version = slot.next_version(old) if converted else old.version
-            new = replace(old, model=model, device=device, version=version, operations=operations, failure=None)
+            new = replace(old, model=model, device=device, operations=operations, failure=None)
+            if converted:
+                new = replace(new, version=slot.next_version(old), version_time=datetime.now(UTC))
             slot.hosted = await self.keep(new, new_weights=converted)
         self._changes.announce()
         return slot.hosted
@@ -143,7 +155,7 @@ class Registry:
         """Take a model out, its checkpoints too; requests that hold it finish. Its name remembers its last version.
 
         Returns:
-            The version that it had.
+            The version that it had; 0 if nobody knows it any more.
 
         Raises:
             ServiceError: If there is no such model or it is at another version.
@@ -151,14 +163,13 @@ class Registry:
         return await self.to_the_end(self._delete(name, if_version))
 
     async def _delete(self, name: str, if_version: int | None) -> int:
-        if (slot := self._slots.get(name)) is not None and slot.damage is not None:
-            await asyncio.to_thread(self.archive.delete, name, 0)
-            del self._slots[name]
-            return 0
-        async with self.writing(name, if_version) as (slot, old):
+        async with self._locked(name, "name") as slot:
+            old = self.find(name)
+            old.check_write(if_version)
             version = max(old.version, slot.last_version)
             await asyncio.to_thread(self.archive.delete, name, version)
             del self._slots[name]
+            self._instruments.model_deleted(name)
         self._changes.announce()
         return old.version
 
@@ -168,7 +179,8 @@ class Registry:
         if hosted.failure is None or kept is None:
             return hosted.model
         arrived = await asyncio.to_thread(self.archive.read, hosted, kept.weights)
-        return await device.run(hosted.model.on(device.torch_device).with_weights, arrived.tensors)
+        model = hosted.model.on(device.torch_device)
+        return await device.run(model.with_weights, arrived.tensors, arrived.state_sha256)
 
     async def with_weights(self, slot: Slot, old: HostedModel, arrived: Arrived) -> HostedModel:
         """A model with new weights, not yet kept, under its next version.
@@ -177,19 +189,27 @@ class Registry:
             FailedPrecondition: If this host does not have its device.
         """
         device = self.devices.resolve(old.device.name)
-        model = await device.run(old.model.with_weights, arrived.tensors)
+        model = await device.run(old.model.with_weights, arrived.tensors, arrived.state_sha256)
         operations = old.operations or await device.run(warm_up, model)
         new = replace(old, model=model, device=device, operations=operations, failure=None)
-        return replace(new, version=slot.next_version(old), unsaved=True)
+        return replace(new, version=slot.next_version(old), version_time=datetime.now(UTC), unsaved=True)
 
     async def keep(
-        self, hosted: HostedModel, *, new_weights: bool, accepted: AcceptedLoad | None = None
+        self,
+        hosted: HostedModel,
+        *,
+        new_weights: bool,
+        accepted: AcceptedLoad | None = None,
+        draft: Draft | None = None,
     ) -> HostedModel:
-        """Keep a model as it is about to be; give it as it may then be seen."""
-        weights = await hosted.device.run(state_dict, hosted.model) if new_weights else None
-        await asyncio.to_thread(self.archive.keep, hosted, weights, accepted)
+        """Keep a model as it is about to be; give it as it may then be seen. New weights may be on disk already."""
+        weights: StateDict | Draft | None = draft
+        if new_weights and draft is None:
+            weights = await hosted.device.run(state_dict, hosted.model)
+        file = await asyncio.to_thread(self.archive.keep, hosted, weights, accepted)
+        model = hosted.model if file is None else replace(hosted.model, sha256=file.sha256)
         unsaved = not self.archive.is_durable or (hosted.unsaved and not new_weights)
-        return replace(hosted, unsaved=unsaved)
+        return replace(hosted, model=model, unsaved=unsaved)
 
     def publish(self, slot: Slot, hosted: HostedModel) -> None:
         """Let requests see a model in the place of the one that was there."""
@@ -231,28 +251,21 @@ class Registry:
         Raises:
             ServiceError: If there is no such model or it is at another version.
         """
+        async with self._locked(name, field_path) as slot:
+            hosted = self.get(name, field_path=field_path)
+            hosted.check_write(if_version)
+            yield slot, hosted
+
+    @asynccontextmanager
+    async def _locked(self, name: str, field_path: str) -> AsyncIterator[Slot]:
         while True:
             slot = self.slot(name, field_path=field_path)
             async with slot.writer:
                 # While this writer waited, another may have deleted the model, and a third made one of that name.
                 if self._slots.get(name) is slot:
-                    hosted = self.get(name, field_path=field_path)
-                    hosted.check_write(if_version)
-                    yield slot, hosted
+                    yield slot
                     return
 
 
 def _not_found(name: str, field_path: str) -> NotFound:
     return NotFound(f"there is no model {name!r}", field=field_path, reason="MODEL_NOT_FOUND")
-
-
-def check_name(name: str, field_path: str) -> None:
-    """Check that a model can have a name.
-
-    Raises:
-        InvalidArgument: If it cannot.
-    """
-    names.check_name(name, field_path)
-    if name.endswith(_RESERVED_SUFFIX):
-        message = f"must not end in {_RESERVED_SUFFIX}, which is reserved"
-        raise InvalidArgument(message, field=field_path, reason="INVALID_NAME")

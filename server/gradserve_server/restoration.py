@@ -12,7 +12,7 @@ from gradserve_server.checkpoints.manifest import Manifest, StoredModel
 from gradserve_server.engine.building import hollow
 from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import DataLoss, ServiceError
-from gradserve_server.hosted import HostedModel
+from gradserve_server.hosted import DamagedModel, HostedModel
 from gradserve_server.registry import Registry
 from gradserve_server.slot import Slot
 
@@ -31,7 +31,7 @@ async def restore(registry: Registry) -> frozenset[str]:
             manifest = registry.archive.manifest(name)
         except DataLoss as damage:
             _log.error("%s is not served: %s", name, damage.text)
-            registry.restore(name, Slot(damage=damage))
+            registry.restore(name, Slot(damaged=DamagedModel(name, damage)))
             continue
         if manifest.model is not None:
             hosted = await _restored(registry, name, manifest.model)
@@ -48,7 +48,7 @@ async def _restored(registry: Registry, name: str, stored: StoredModel) -> Hoste
     try:
         device = registry.devices.resolve(stored.device)
         arrived = await asyncio.to_thread(registry.archive.read, hosted, stored.weights)
-        model = await device.run(hosted.model.with_weights, arrived.tensors)
+        model = await device.run(hosted.model.with_weights, arrived.tensors, arrived.state_sha256)
         operations = await device.run(warm_up, model)
     except ServiceError as failure:
         _log.error("%s is not served: %s", name, failure.text)
@@ -60,4 +60,4 @@ def _hollow(registry: Registry, name: str, stored: StoredModel) -> HostedModel:
     device = registry.devices.absent(stored.device)
     architecture = Architecture(stored.layers)
     model = hollow(architecture, stored.dtype, device, stored.requires_grad, registry.limits)
-    return HostedModel(name, stored.version, model, device, (), stored.create_time, stored.seed)
+    return HostedModel(name, stored.version, model, device, (), stored.create_time, stored.version_time, stored.seed)

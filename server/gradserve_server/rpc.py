@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, NoReturn, TypeAlias
+from time import perf_counter
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn, Self, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -11,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gradserve_server.errors import InvalidArgument
+from gradserve_server.facts import GrpcType, Instruments, RpcFact, RpcMethod
 from gradserve_server.status import Failure, failure_of
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -22,28 +25,51 @@ class _Malformed:
     """Stands for a request that could not be read: raising while reading would reach the caller as UNKNOWN."""
 
 
+class _Endpoint(NamedTuple):
+    """One method that is served: its names, and who answers and who watches its calls."""
+
+    method: RpcMethod
+    input_type: str
+    call: Callable[[Any, Context], Any]
+    gate: Gate
+    instruments: Instruments
+
+
 def open_gate() -> None:
     """Let every call in."""
 
 
-def handlers(service: ServiceDescriptor, servicer: object, gate: Gate = open_gate) -> grpc.GenericRpcHandler:
+def handlers(
+    service: ServiceDescriptor, servicer: object, instruments: Instruments, gate: Gate = open_gate
+) -> grpc.GenericRpcHandler:
     """The handlers of all methods of a service.
 
     Args:
         service: Its descriptor; each method is looked up on the servicer by its name.
         servicer: Has an async method for each unary reply and an async generator for each stream of replies; what
             they give is a message, or the bytes of one.
+        instruments: Told of each method, and of each call that reaches its handler.
         gate: Asked before each call.
     """
-    methods = {method.name: _handler(method, getattr(servicer, method.name), gate) for method in service.methods}
-    return grpc.method_handlers_generic_handler(service.full_name, methods)
+    by_name = {}
+    for method in service.methods:
+        call = getattr(servicer, method.name)
+        endpoint = _Endpoint(_name(method), method.input_type.full_name, call, gate, instruments)
+        instruments.rpc_served(endpoint.method)
+        by_name[method.name] = _handler(method, endpoint)
+    return grpc.method_handlers_generic_handler(service.full_name, by_name)
 
 
-def _handler(method: MethodDescriptor, call: Callable[..., Any], gate: Gate) -> grpc.RpcMethodHandler[Any, Any]:
+def _name(method: MethodDescriptor) -> RpcMethod:
+    grpc_type = _GRPC_TYPES[method.client_streaming, method.server_streaming]
+    return RpcMethod(grpc_type, method.containing_service.full_name, method.name)
+
+
+def _handler(method: MethodDescriptor, endpoint: _Endpoint) -> grpc.RpcMethodHandler[Any, Any]:
     request_type: type[Message] = GetMessageClass(method.input_type)
-    wrap, make = _KINDS[method.client_streaming, method.server_streaming]
+    wrap, make = _KINDS[endpoint.method.grpc_type]
     handler: grpc.RpcMethodHandler[Any, Any] = make(
-        wrap(method, call, gate),
+        wrap(endpoint),
         request_deserializer=_reader(request_type),
         response_serializer=_writer(GetMessageClass(method.output_type)),
     )
@@ -71,96 +97,142 @@ def _writer(reply_type: type[Message]) -> Callable[[Message | bytes], bytes]:
     return write
 
 
-def _check(request: object, method: MethodDescriptor) -> None:
+def _cancellation(context: Context) -> str:
+    # gRPC cancels a call both when its caller goes away and when its deadline passes.
+    return "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
+
+
+class _Rpc:
+    """One call, as a block: the error boundary, which tells the instruments what becomes of the call.
+
+    An exception inside ends the block and becomes the call's failure; a cancellation goes on through it.
+
+    Attributes:
+        failure: How the call failed; there once it has.
+    """
+
+    __slots__ = ("_context", "_endpoint", "_start", "failure")
+
+    failure: Failure
+
+    def __init__(self, endpoint: _Endpoint, context: Context) -> None:
+        self._endpoint = endpoint
+        self._context = context
+
+    def __enter__(self) -> Self:
+        self._start = perf_counter()
+        self._endpoint.instruments.rpc_started(self._endpoint.method)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if isinstance(error, Exception):
+            self.failure = failure_of(error)
+            return True
+        self._tell("OK" if error is None else _cancellation(self._context))
+        return False
+
+    def _tell(self, code: str) -> None:
+        seconds = perf_counter() - self._start
+        self._endpoint.instruments.rpc_handled(RpcFact(self._endpoint.method, code, seconds))
+
+    async def abort(self) -> NoReturn:
+        """Tell the caller of the failure, and what has become of the call.
+
+        To a handler that reads, gRPC shows a caller who goes away as one who has no more to send. So a call may fail
+        for the lack of a message and turn out to be cancelled: then its caller cannot be told.
+        """
+        try:
+            await self._context.abort(self.failure.code, self.failure.details, self.failure.trailing_metadata)
+        except grpc.aio.AbortError:
+            self._tell(self.failure.code.name)
+            raise
+        except BaseException:
+            self._tell(_cancellation(self._context))
+            raise
+
+
+def _check(request: object, endpoint: _Endpoint) -> None:
     if isinstance(request, _Malformed):
-        message = f"the bytes are not a {method.input_type.full_name} message"
+        message = f"the bytes are not a {endpoint.input_type} message"
         raise InvalidArgument(message, reason="MALFORMED_MESSAGE")
 
 
 # gRPC keeps the exception that `abort` raises, with its traceback and all that its frames hold. So each boundary leaves
-# its except block, and lets go of the request, before it aborts: else refused requests pile up until a full collection.
+# the block of the call, and lets go of the request, before it aborts: else refused requests pile up until a full
+# collection.
 
 
-def _unary_boundary(
-    method: MethodDescriptor, call: Callable[[Any, Context], Awaitable[Message]], gate: Gate
-) -> Callable[[Any, Context], Awaitable[Message]]:
+def _unary_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], Awaitable[Message]]:
     async def unary(request: object, context: Context) -> Message:
-        try:
-            gate()
-            _check(request, method)
-            return await call(request, context)
-        except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-            failure = failure_of(error)
+        with _Rpc(endpoint, context) as rpc:
+            endpoint.gate()
+            _check(request, endpoint)
+            reply: Message = await endpoint.call(request, context)
+            return reply
         del request
-        return await _abort(context, failure)
+        return await rpc.abort()
 
     return unary
 
 
-def _stream_boundary(
-    method: MethodDescriptor, call: Callable[[Any, Context], AsyncIterator[Message]], gate: Gate
-) -> Callable[[Any, Context], AsyncIterator[Message]]:
+def _stream_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], AsyncIterator[Message]]:
     async def stream(request: object, context: Context) -> AsyncIterator[Message]:
-        try:
-            gate()
-            _check(request, method)
-            async for reply in call(request, context):
+        with _Rpc(endpoint, context) as rpc:
+            endpoint.gate()
+            _check(request, endpoint)
+            async for reply in endpoint.call(request, context):
                 yield reply
-        except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-            failure = failure_of(error)
-        else:
+                endpoint.instruments.rpc_sent(endpoint.method)
             return
         del request
-        await _abort(context, failure)
+        await rpc.abort()
 
     return stream
 
 
-def _upload_boundary(
-    method: MethodDescriptor, call: Callable[[Any, Context], Awaitable[Message]], gate: Gate
-) -> Callable[[Any, Context], Awaitable[Message]]:
+def _upload_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], Awaitable[Message]]:
     async def upload(requests: AsyncIterator[object], context: Context) -> Message:
-        try:
-            gate()
-            return await call(_readable(requests, method), context)
-        except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-            failure = failure_of(error)
-        return await _abort(context, failure)
+        with _Rpc(endpoint, context) as rpc:
+            endpoint.gate()
+            reply: Message = await endpoint.call(_readable(requests, endpoint), context)
+            return reply
+        return await rpc.abort()
 
     return upload
 
 
-def _duplex_boundary(
-    method: MethodDescriptor, call: Callable[[Any, Context], AsyncIterator[Message]], gate: Gate
-) -> Callable[[Any, Context], AsyncIterator[Message]]:
+def _duplex_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], AsyncIterator[Message]]:
     async def duplex(requests: AsyncIterator[object], context: Context) -> AsyncIterator[Message]:
-        try:
-            gate()
-            async for reply in call(_readable(requests, method), context):
+        with _Rpc(endpoint, context) as rpc:
+            endpoint.gate()
+            async for reply in endpoint.call(_readable(requests, endpoint), context):
                 yield reply
-        except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-            failure = failure_of(error)
-        else:
+                endpoint.instruments.rpc_sent(endpoint.method)
             return
-        await _abort(context, failure)
+        await rpc.abort()
 
     return duplex
 
 
-async def _readable(requests: AsyncIterator[object], method: MethodDescriptor) -> AsyncIterator[object]:
+async def _readable(requests: AsyncIterator[object], endpoint: _Endpoint) -> AsyncIterator[object]:
     async for request in requests:
-        _check(request, method)
+        _check(request, endpoint)
+        endpoint.instruments.rpc_received(endpoint.method)
         yield request
 
 
-async def _abort(context: Context, failure: Failure) -> NoReturn:
-    await context.abort(failure.code, failure.details, failure.trailing_metadata)
-
-
-_KINDS: Mapping[tuple[bool, bool], tuple[Callable[..., Any], Callable[..., Any]]] = {
-    (False, False): (_unary_boundary, grpc.unary_unary_rpc_method_handler),
-    (False, True): (_stream_boundary, grpc.unary_stream_rpc_method_handler),
-    (True, False): (_upload_boundary, grpc.stream_unary_rpc_method_handler),
-    (True, True): (_duplex_boundary, grpc.stream_stream_rpc_method_handler),
+_GRPC_TYPES: Mapping[tuple[bool, bool], GrpcType] = {
+    (False, False): "unary",
+    (False, True): "server_stream",
+    (True, False): "client_stream",
+    (True, True): "bidi_stream",
 }
-"""How a method is wrapped and made a handler, by whether its requests and its replies are streams."""
+"""What a method is, by whether its requests and its replies are streams."""
+
+_KINDS: Mapping[GrpcType, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "unary": (_unary_boundary, grpc.unary_unary_rpc_method_handler),
+    "server_stream": (_stream_boundary, grpc.unary_stream_rpc_method_handler),
+    "client_stream": (_upload_boundary, grpc.stream_unary_rpc_method_handler),
+    "bidi_stream": (_duplex_boundary, grpc.stream_stream_rpc_method_handler),
+}
+"""How a method of each kind is wrapped and made a handler."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from gradserve_server.answers import Answers
 from gradserve_server.batching.batcher import Batcher
-from gradserve_server.errors import ServiceError
-from gradserve_server.hosted import HostedModel
+from gradserve_server.hosted import AnyModel, DamagedModel, HostedModel
 
 
 @dataclass
@@ -17,7 +16,7 @@ class Slot:
 
     Attributes:
         hosted: Its model; None while that is being made.
-        damage: Why nothing can be said of it; None unless what was kept of it is damaged.
+        damaged: What is there instead if what was kept of it cannot be read.
         last_version: The highest version that anybody was told before the server started.
         answers: What loads with an id were told.
         writer: Held by who changes the model.
@@ -26,7 +25,7 @@ class Slot:
     """
 
     hosted: HostedModel | None = None
-    damage: ServiceError | None = None
+    damaged: DamagedModel | None = None
     last_version: int = 0
     answers: Answers = field(default_factory=Answers)
     writer: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -38,6 +37,11 @@ class Slot:
         if self.hosted is None:
             raise LookupError("there is no model in this slot yet")
         return self.hosted
+
+    @property
+    def model(self) -> AnyModel | None:
+        """What callers are told of."""
+        return self.hosted or self.damaged
 
     def next_version(self, old: HostedModel) -> int:
         """The version of the next weights."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from gradserve_server import errors
 
@@ -38,6 +37,7 @@ CODES: Mapping[type[errors.ServiceError], grpc.StatusCode] = {
 # Details beyond about 8 KiB exceed what a client accepts as metadata; base64 and the message's second copy count too.
 _LONGEST_MESSAGE = 1024
 
+_STATUS_DETAILS = "grpc-status-details-bin"
 _PUSHBACK = "grpc-retry-pushback-ms"
 _DO_NOT_RETRY = -1
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 10, 60_000
@@ -45,21 +45,33 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 10, 60_000
 
 @dataclass(frozen=True)
 class Failure:
-    """How a call ends that failed, in gRPC's terms; it holds on to nothing of the call."""
+    """How a call ends that failed, in gRPC's terms; it holds on to nothing of the call.
+
+    Attributes:
+        code: The status.
+        details: What is wrong, for a person.
+        status: The google.rpc.Status that tells all of it, serialised.
+        pushback: The milliseconds to wait before a retry, negative for none; None where it is left to the caller.
+    """
 
     code: grpc.StatusCode
     details: str
-    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+    status: bytes
+    pushback: int | None
+
+    @property
+    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """What of it goes into the trailers of the call."""
+        trailers: tuple[tuple[str, str | bytes], ...] = ((_STATUS_DETAILS, self.status),)
+        return trailers if self.pushback is None else (*trailers, (_PUSHBACK, str(self.pushback)))
 
 
 def failure_of(error: Exception) -> Failure:
     """The failure that an error means; one that is no ServiceError is logged and reaches the caller as an id."""
     refusal = error if isinstance(error, errors.ServiceError) else _internal(error)
     code = CODES.get(type(refusal), grpc.StatusCode.INTERNAL)
-    trailing = [*(rpc_status.to_status(status_of(refusal, code)).trailing_metadata or ())]
-    if isinstance(refusal, errors.ResourceExhausted):
-        trailing.append((_PUSHBACK, str(_pushback(refusal.retry_after))))
-    return Failure(code, _shortened(refusal.text), tuple(trailing))
+    pushback = _pushback(refusal.retry_after) if isinstance(refusal, errors.ResourceExhausted) else None
+    return Failure(code, _shortened(refusal.text), status_of(refusal, code).SerializeToString(), pushback)
 
 
 def status_of(refusal: errors.ServiceError, code: grpc.StatusCode) -> status_pb2.Status:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.manifest import AcceptedLoad
-from gradserve_server.engine.intake import Arrived, LoadOptions
+from gradserve_server.engine.intake import Arrived, Intake, LoadOptions
 from gradserve_server.errors import Aborted
 from gradserve_server.hosted import HostedModel
 from gradserve_server.registry import Registry
@@ -19,12 +21,14 @@ class Upload:
     """What a LoadStateDict asks for, beside its bytes.
 
     Attributes:
+        total_bytes: How many those are.
         options: How they are loaded.
         if_version: The version that the model must be at; None for any.
         durable: Whether the weights are kept before the reply.
         request_id: Makes a retry safe; empty for none.
     """
 
+    total_bytes: int
     options: LoadOptions
     if_version: int | None = None
     durable: bool = True
@@ -32,8 +36,8 @@ class Upload:
 
 
 @asynccontextmanager
-async def uploading(registry: Registry, name: str, upload: Upload) -> AsyncIterator[HostedModel]:
-    """Take the one place for an upload to a model, and give the model that is there then.
+async def uploading(registry: Registry, name: str, upload: Upload) -> AsyncIterator[Incoming]:
+    """Take the one place for an upload to a model. What was not loaded at the end of the block leaves nothing.
 
     Raises:
         ServiceError: If there is no such model, or it is at another version than expected.
@@ -43,46 +47,109 @@ async def uploading(registry: Registry, name: str, upload: Upload) -> AsyncItera
         # A retry was answered at the version that it expected; whether it is one, its last byte will tell.
         if upload.request_id not in registry.slot(name).answers:
             base.check_write(upload.if_version)
-        yield base
+        incoming = Incoming(registry, base, upload)
+        try:
+            yield incoming
+        finally:
+            await incoming.close()
 
 
-async def load(registry: Registry, base: HostedModel, arrived: Arrived, upload: Upload) -> AcceptedLoad:
-    """Put a model with new weights in the place of one.
+class Incoming:
+    """A state_dict on its way in: laid into new tensors, and written to disk as it comes if it can be kept as it is.
 
-    Args:
-        registry: Where the model is.
-        base: The model that the weights were checked against.
-        arrived: The weights.
-        upload: What the request said.
-
-    Raises:
-        ServiceError: If the model is no longer there, is at another version than expected, or has become one that the
-            weights were not checked against; or if the request's id stands for another request.
+    Belongs to one event loop. One thread takes all the chunks, so that each step waits for the one before.
     """
-    return await registry.to_the_end(_load(registry, base, arrived, upload))
+
+    def __init__(self, registry: Registry, base: HostedModel, upload: Upload) -> None:
+        self._registry = registry
+        self._base = base
+        self._upload = upload
+        self._intake = Intake(base.model, upload.total_bytes, upload.options)
+        self._draft = registry.archive.draft(base.name) if upload.durable else None
+        self._thread = ThreadPoolExecutor(1, "gradserve-upload")
+        self._taken: Future[object] = self._thread.submit(int)
+
+    async def feed(self, chunks: Sequence[bytes]) -> None:
+        """Take the next chunks, beside the event loop, once those before are done.
+
+        Raises:
+            ServiceError: If there was anything wrong with those before, or the disk refused them.
+        """
+        await asyncio.wrap_future(self._taken)
+        self._taken = self._thread.submit(self._take, chunks)
+
+    async def load(self, sha256: bytes) -> AcceptedLoad:
+        """Put a model with the new weights in the place of the one that they were checked against.
+
+        Args:
+            sha256: Of all chunks, as their sender says.
+
+        Raises:
+            ServiceError: If the bytes are not whole; if the model is no longer there, is at another version than
+                expected, or has become one that they were not checked against; if the request's id stands for another
+                request; or if the disk refuses them.
+        """
+        await asyncio.wrap_future(self._taken)
+        arrived = self._intake.finish(sha256)
+        # The load goes on to its end though its caller goes away, and so the draft's end is no longer that of the call.
+        draft, self._draft = self._draft, None
+        return await self._registry.to_the_end(self._load(arrived, draft))
+
+    async def close(self) -> None:
+        """Forget what was not loaded."""
+        closed = self._thread.submit(self._give_up)
+        self._thread.shutdown(wait=False)
+        await asyncio.wrap_future(closed)
+
+    def _take(self, chunks: Sequence[bytes]) -> None:
+        for chunk in chunks:
+            self._intake.feed(chunk)
+            if not self._intake.is_whole:
+                self._give_up()
+            if self._draft is not None:
+                self._draft.write(chunk)
+
+    def _give_up(self) -> None:
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.discard()
+
+    async def _load(self, arrived: Arrived, draft: Draft | None) -> AcceptedLoad:
+        if draft is None:
+            return await self._swap(arrived, None)
+        try:
+            await asyncio.to_thread(draft.finish, arrived.sha256)
+            return await self._swap(arrived, draft)
+        finally:
+            await asyncio.to_thread(draft.discard)
+
+    async def _swap(self, arrived: Arrived, draft: Draft | None) -> AcceptedLoad:
+        registry, base, upload = self._registry, self._base, self._upload
+        async with registry.writing(base.name) as (slot, old):
+            if (told := slot.answers.given(upload.request_id, arrived.sha256)) is not None:
+                return told
+            old.check_write(upload.if_version)
+            if (old.create_time, old.model.dtype) != (base.create_time, base.model.dtype):
+                raise Aborted(f"{base.name} was changed while its weights arrived", reason="MODEL_CHANGED")
+            if old.failure is not None and len(arrived.tensors) < len(old.model.module.state_dict()):
+                raise old.failure
+            new = await registry.with_weights(slot, old, arrived)
+            accepted = _accepted(upload.request_id, new.version, arrived)
+            if upload.durable:
+                load = accepted if upload.request_id else None
+                new = await registry.keep(new, new_weights=True, accepted=load, draft=draft)
+            else:
+                await asyncio.to_thread(registry.archive.reserve, new)
+            slot.answers.remember(accepted)
+            registry.publish(slot, new)
+        return accepted
 
 
-async def _load(registry: Registry, base: HostedModel, arrived: Arrived, upload: Upload) -> AcceptedLoad:
-    async with registry.writing(base.name) as (slot, old):
-        if (told := slot.answers.given(upload.request_id, arrived.sha256)) is not None:
-            return told
-        old.check_write(upload.if_version)
-        if (old.create_time, old.model.dtype) != (base.create_time, base.model.dtype):
-            raise Aborted(f"{base.name} was changed while its weights arrived", reason="MODEL_CHANGED")
-        if old.failure is not None and len(arrived.tensors) < len(old.model.module.state_dict()):
-            raise old.failure
-        new = await registry.with_weights(slot, old, arrived)
-        accepted = AcceptedLoad(
-            request_id=upload.request_id,
-            sha256=arrived.sha256,
-            version=new.version,
-            missing_keys=arrived.plan.missing_keys,
-            unexpected_keys=arrived.plan.unexpected_keys,
-        )
-        if upload.durable:
-            new = await registry.keep(new, new_weights=True, accepted=accepted if upload.request_id else None)
-        else:
-            await asyncio.to_thread(registry.archive.reserve, new)
-        slot.answers.remember(accepted)
-        registry.publish(slot, new)
-    return accepted
+def _accepted(request_id: str, version: int, arrived: Arrived) -> AcceptedLoad:
+    return AcceptedLoad(
+        request_id=request_id,
+        sha256=arrived.sha256,
+        version=version,
+        missing_keys=arrived.plan.missing_keys,
+        unexpected_keys=arrived.plan.unexpected_keys,
+    )

@@ -46,6 +46,7 @@ def test_check_config_accepts_a_sound_configuration(run_anywhere):
         (("--set", "limits.max_models=many", "--check-config"), "limits.max_models"),
         (("--set", "limits", "--check-config"), "limits"),
         (("--listen", "nonsense", "--check-config"), "listen"),
+        (("--metrics-listen", "nonsense", "--check-config"), "metrics_listen"),
         (("--config", "nowhere.toml", "--check-config"), "nowhere.toml"),
         (("--data-dir", "data", "--ephemeral"), "--ephemeral and --data-dir contradict each other"),
         (("--json",), "--json is for --print-config"),

@@ -20,6 +20,7 @@ COMMANDS = (
     "load",
     "checkpoints",
     "token",
+    "bench",
     "serve",
 )
 
@@ -83,6 +84,7 @@ def test_the_timeout_comes_from_the_environment(run_anywhere, mute_target):
         ("load", "logistic-regression", "v0"),
         ("checkpoints", "logistic-regression"),
         ("token", "spelled", "--rights", "forward"),
+        ("bench", "logistic-regression", "--seconds", 0.05),
         ("serve", "--print-config"),
     ],
     ids=lambda command: command[0],

@@ -12,6 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 import gradserve
 from gradserve import codec
+from gradserve._connection import Caller
 from gradserve.v1 import inference_pb2, model_pb2
 from tests.client.scripted_server import Refusal, scripted_server
 
@@ -169,6 +170,21 @@ class TestClose:
             client.close()
             with pytest.raises(gradserve.ClientClosedError, match="closed during the call"):
                 call.result()
+
+    @pytest.mark.parametrize("method", ["info", "state_dict", "load_state_dict"])
+    def test_a_call_that_has_just_begun_ends(self, target: str, monkeypatch: pytest.MonkeyPatch, method: str):
+        identify = Caller.identify
+
+        def close_after(caller: Caller) -> object:
+            identified = identify(caller)
+            client.close()
+            return identified
+
+        monkeypatch.setattr(Caller, "identify", close_after)
+        client = gradserve.Client(target)
+        arguments = [{"layers.0.bias": np.zeros(128)}] if method == "load_state_dict" else []
+        with pytest.raises(gradserve.ClientClosedError, match="the client is closed"):
+            getattr(client.model("digits"), method)(*arguments)
 
 
 class TestTimeout:

@@ -55,7 +55,9 @@ class TestPack:
     def test_every_tensor_begins_at_a_multiple_of_its_item_size(self, state: dict[str, Array]):
         content = written(state)
         length = int.from_bytes(content[:8], "little")
-        for entry in json.loads(content[8 : 8 + length]).values():
+        header = json.loads(content[8 : 8 + length])
+        assert header.pop("__metadata__") == {"format": "pt"}
+        for entry in header.values():
             item_bytes = max(1, int("".join(filter(str.isdecimal, entry["dtype"])) or 8) // 8)
             assert (8 + length + entry["data_offsets"][0]) % item_bytes == 0
 

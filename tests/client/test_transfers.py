@@ -12,6 +12,7 @@ import safetensors.numpy
 
 import gradserve
 from gradserve._retries import pause_after
+from gradserve.v1.model_pb2 import GetServerInfoResponse, Limits
 from gradserve.v1.state_pb2 import (
     GetStateDictResponse,
     ListCheckpointsResponse,
@@ -24,6 +25,7 @@ from tests.client.scripted_server import Refusal, Script, Stream, scripted_serve
 
 GET, LOAD = "GetStateDict", "LoadStateDict"
 STATE = {"layers.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
+INFO = GetServerInfoResponse(limits=Limits(max_message_bytes=2**26))
 LARGE = {"layers.0.weight": np.arange(2**20, dtype=np.float32)}
 DONE = LoadStateDictResponse(version=2)
 DOWN = Refusal(grpc.StatusCode.UNAVAILABLE)
@@ -64,14 +66,20 @@ class TestRepeatedUploads:
 
     def test_a_file_is_sent_again_from_its_beginning(self, tmp_path: Path):
         safetensors.numpy.save_file(LARGE, tmp_path / "w.safetensors")
-        with scripted_server(LoadStateDict=[DOWN, DONE]) as (target, script), gradserve.Client(target) as client:
+        with (
+            scripted_server(GetServerInfo=[INFO], LoadStateDict=[DOWN, DONE]) as (target, script),
+            gradserve.Client(target) as client,
+        ):
             client.model("m").load_state_dict(tmp_path / "w.safetensors")
         first, second = uploads(script)
         assert first == second
         assert b"".join(part.chunk for part in second) == (tmp_path / "w.safetensors").read_bytes()
 
     def test_an_upload_beyond_what_grpc_can_repeat_is_repeated_too(self):
-        with scripted_server(LoadStateDict=[DOWN, DONE]) as (target, script), gradserve.Client(target) as client:
+        with (
+            scripted_server(GetServerInfo=[INFO], LoadStateDict=[DOWN, DONE]) as (target, script),
+            gradserve.Client(target) as client,
+        ):
             client.model("m").load_state_dict({"w": np.zeros(2**22, np.float32)})
         assert len(uploads(script)) == 2
 
@@ -171,7 +179,7 @@ class TestTimeout:
 
     def test_an_upload_that_nobody_takes_is_a_timeout_error(self):
         with (
-            scripted_server() as (target, _),
+            scripted_server(GetServerInfo=[INFO]) as (target, _),
             gradserve.Client(target, timeout=0.2) as client,
             pytest.raises(gradserve.DeadlineExceededError, match=r"nothing has moved for 0\.2 s"),
         ):
@@ -180,7 +188,7 @@ class TestTimeout:
     def test_a_transfer_that_moves_may_take_longer(self):
         seconds = 0.5
         with (
-            scripted_server(LoadStateDict=[DONE]) as (target, _),
+            scripted_server(GetServerInfo=[INFO], LoadStateDict=[DONE]) as (target, _),
             gradserve.Client(target, timeout=seconds) as client,
         ):
             began = time.monotonic()
@@ -198,7 +206,7 @@ class TestEnd:
     @pytest.mark.parametrize("call", [GET, LOAD])
     def test_closing_the_client_ends_a_transfer(self, call: str):
         with (
-            scripted_server() as (target, script),
+            scripted_server(GetServerInfo=[INFO]) as (target, script),
             gradserve.Client(target, timeout=30) as client,
             futures.ThreadPoolExecutor(1) as pool,
         ):
@@ -221,7 +229,7 @@ class TestEnd:
                 raise LookupError("of the progress")
 
         with (
-            scripted_server(LoadStateDict=[DONE]) as (target, script),
+            scripted_server(GetServerInfo=[INFO], LoadStateDict=[DONE]) as (target, script),
             gradserve.Client(target) as client,
             pytest.raises(LookupError, match="of the progress"),
         ):
@@ -242,7 +250,10 @@ class TestEnd:
 class TestProgress:
     def test_an_upload_tells_how_far_it_is(self):
         told: list[tuple[int, int]] = []
-        with scripted_server(LoadStateDict=[DONE]) as (target, script), gradserve.Client(target) as client:
+        with (
+            scripted_server(GetServerInfo=[INFO], LoadStateDict=[DONE]) as (target, script),
+            gradserve.Client(target) as client,
+        ):
             client.model("m").load_state_dict(LARGE, progress=lambda *where: told.append(where))
             total = uploads(script)[0][0].header.total_bytes
         assert told == sorted(told)

@@ -4,9 +4,12 @@ import dataclasses
 import json
 import re
 import tomllib
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
+import grpc
 import pytest
 
 import gradserve
@@ -16,9 +19,13 @@ from gradserve_server.config import TokenConfig
 from gradserve_server.config.schema import Config, ModelConfig
 from gradserve_server.engine.layers import LAYERS
 from gradserve_server.engine.losses import LOSSES, Target
+from gradserve_server.facts import Outcome, QueueState, ReleaseReason, RequestFact, RpcMethod, outcome_of
+from gradserve_server.metrics import Metrics
+from gradserve_server.metrics.readings import ModelReading, Reading
 from gradserve_server.security.rules import RULES
 from gradserve_server.status import CODES
 from tests.docs.snippets import DOCUMENTS, ROOT
+from tests.support.metrics import page
 from tests.support.server import RunningServer
 
 SERVER = ROOT / "server" / "gradserve_server"
@@ -131,6 +138,48 @@ def test_every_value_of_a_token_is_there_with_its_default():
         option.name: "required" if option.default is dataclasses.MISSING else json.dumps(option.default)
         for option in dataclasses.fields(TokenConfig)
     }
+
+
+METRICS = "| metric | type | labels | |"
+
+
+def test_every_metric_is_there_with_its_type_and_labels():
+    table = {name: (kind, listed(labels)) for name, kind, labels, _ in rows("docs/metrics.md", METRICS)}
+    assert table == {name: told for name, told in _metrics() if name.startswith(("grpc_", "gradserve_"))}
+
+
+def _metrics() -> Iterator[tuple[str, tuple[str, list[str]]]]:
+    """Every family of a server that has had something of each kind to count."""
+    metrics = Metrics()
+    metrics.model_created("a")
+    metrics.rpc_served(RpcMethod("unary", "gradserve.v1.StateService", "SaveCheckpoint"))
+    metrics.request_started("forward")
+    metrics.request_finished(RequestFact("a", "forward", "rejected", 0.1, reason="QUEUE_FULL"))
+    model = ModelReading("a", "cpu", "float32", True, 1, 1, 1, 1.0, 1, QueueState(1, 1, 1))
+    for family in metrics.snapshot(Reading((model,), ("b",), {"cpu": {"total": 1}})).collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        yield name, (family.type, [label for label in family.samples[0].labels if label != "le"])
+
+
+def test_every_outcome_of_a_request_is_there_with_its_statuses():
+    table = {outcome: set(listed(codes)) for outcome, codes, _ in rows("docs/metrics.md", "| outcome | status | |")}
+    assert table == {
+        outcome: {code.name for code in grpc.StatusCode if outcome_of(code.name) == outcome}
+        for outcome in get_args(Outcome)
+    }
+
+
+def test_every_reason_to_release_a_batch_is_there():
+    table = [row[0] for row in rows("docs/metrics.md", "| reason | why a batch was computed when it was |")]
+    assert table == list(get_args(ReleaseReason))
+
+
+def test_every_path_of_http_is_there(server: RunningServer):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        page(server.http, "/")
+    with caught.value as refusal:
+        paths = refusal.read().decode().split()
+    assert [row[0] for row in rows("docs/metrics.md", "| path | answers |")] == paths
 
 
 def test_the_start_line_is_the_one_that_a_server_prints(server: RunningServer):

@@ -1,10 +1,7 @@
 """What was acknowledged is there after a kill and a restart; what cannot be served says why, and the others serve."""
 
-import random
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +11,8 @@ import grpc
 import numpy as np
 import pytest
 import torch
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 import gradserve
 from gradserve.v1.state_pb2 import (
@@ -24,7 +23,7 @@ from gradserve.v1.state_pb2 import (
 )
 from gradserve.v1.state_pb2_grpc import StateServiceStub
 from gradserve_server.checkpoints.store import open_store
-from tests.support.server import RunningServer, start_server
+from tests.support.server import start_server
 from tests.support.weights import download, upload
 
 MLP = gradserve.MLP(3, [4], 2)
@@ -169,17 +168,39 @@ def test_a_model_whose_weights_are_damaged_is_not_serving_until_a_checkpoint_is_
         assert (client.model("a").info().serving, live(channel, "a")) == (True, {5.0})
 
 
-def test_a_model_whose_manifest_is_damaged_can_only_be_deleted(tmp_path):
+def test_a_model_whose_manifest_is_damaged_is_listed_with_the_reason_and_can_only_be_deleted(tmp_path):
     with serving(tmp_path) as (client, _):
         client.create_model("a", MLP)
+        client.create_model("b", MLP)
     damage(tmp_path / "a" / "manifest.json")
-    with serving(tmp_path) as (client, _):
+    with serving(tmp_path) as (client, channel):
+        a, b = client.list_models()
+        assert (a.name, a.serving, b.name, b.serving) == ("a", False, "b", True)
+        assert "what is kept of a is damaged" in a.state_reason
+        assert client.model("a").info() == a
+        health = HealthStub(channel).Check(HealthCheckRequest(service="a"), timeout=SECONDS)
+        assert health.status == HealthCheckResponse.NOT_SERVING
+        for call in (client.model("a").state_dict, lambda: client.model("a").requires_grad_("*", False)):
+            with pytest.raises(gradserve.DataLossError, match="what is kept of a is damaged"):
+                call()
         with pytest.raises(gradserve.DataLossError):
-            client.model("a").info()
-        client.delete_model("a")
-        with pytest.raises(gradserve.NotFoundError):
-            client.model("a").info()
+            client.delete_model("a", if_version=1)
+        assert client.delete_model("a") == 0
+        assert [model.name for model in client.list_models()] == ["b"]
+
+
+@pytest.mark.parametrize("manifest", [None, b"", b'{"last_version": 1, "version": 77, '], ids=["gone", "empty", "cut"])
+def test_a_model_made_in_the_place_of_a_damaged_one_goes_on_above_every_version_that_was_told(tmp_path, manifest):
+    with serving(tmp_path) as (client, channel):
         client.create_model("a", MLP)
+        for _ in range(80):
+            told = upload(channel, "a", constant(6), durable=False).version
+    file = tmp_path / "a" / "manifest.json"
+    file.unlink() if manifest is None else file.write_bytes(manifest)
+    with serving(tmp_path) as (client, _):
+        client.delete_model("a")
+    with serving(tmp_path) as (client, _):
+        assert client.create_model("a", MLP).info().version > told
 
 
 def damage(file: Path) -> None:
@@ -216,40 +237,3 @@ def test_a_second_server_on_the_same_folder_does_not_start(tmp_path):
     assert second.returncode != 0
     assert len(second.stderr.splitlines()) == 1
     assert "another server" in second.stderr
-
-
-@pytest.mark.slow
-def test_no_acknowledged_load_is_lost_and_none_is_torn_by_kills_at_random_moments(tmp_path):
-    """Ten lives of one folder, each ended at a random moment of a loop of loads."""
-    chance = random.Random(7)  # noqa: S311 - moments to kill at, not secrets
-    acknowledged = 0
-    with start_server(data_dir=tmp_path) as server, gradserve.Client(server.target) as client:
-        client.create_model("a", MLP)
-        server.stop()
-    for life in range(10):
-        with start_server(data_dir=tmp_path) as server, grpc.insecure_channel(server.target) as channel:
-            if life:
-                kept = live(channel, "a")
-                assert len(kept) == 1
-                assert kept.pop() >= acknowledged
-            killer = threading.Timer(chance.uniform(0.02, 0.3), kill, [server])
-            killer.start()
-            acknowledged = load_until_killed(channel, acknowledged)
-            killer.join()
-    with open_store(tmp_path) as store:
-        named = store.manifest("a").files
-    assert {file.name for file in (tmp_path / "a").iterdir()} == {*named, "manifest.json"}
-
-
-def kill(server: RunningServer) -> None:
-    server.process.send_signal(signal.SIGKILL)
-
-
-def load_until_killed(channel: grpc.Channel, acknowledged: int) -> int:
-    """Load ever higher constants; give the highest that was acknowledged."""
-    while True:
-        try:
-            upload(channel, "a", constant(acknowledged + 1))
-        except grpc.RpcError:
-            return acknowledged
-        acknowledged += 1

@@ -89,6 +89,12 @@ def test_buffers_are_part_of_the_state(channel, model, local):
     assert tensors["layers.1.num_batches_tracked"].item() == 1
 
 
+def test_the_checksum_of_what_is_sent_is_that_of_weights_that_were_converted_since_they_came(channel, model):
+    upload(channel, model.name, download(channel, model.name).data)
+    model.to(dtype="float64")
+    assert download(channel, model.name).version == 3
+
+
 def test_keys_choose_what_is_sent(channel, model):
     tensors = download(channel, model.name, keys=["layers.0.*", "*.bias"]).tensors
     assert set(tensors) == {"layers.0.weight", "layers.0.bias", "layers.1.bias", "layers.3.bias"}

@@ -67,7 +67,7 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
         seed=draw(REQUEST_SEEDS),
         deterministic=draw(_DETERMINISTIC) or input_.kind == "nonfinite",
         loss=loss,
-        grad_output=draw(_grad_outputs(loss, output_shape, per_sample=per_sample)),
+        grad_output=draw(grad_outputs(loss, output_shape, per_sample=per_sample)),
         wrt=wrt,
         per_sample=per_sample,
         return_output=draw(st.booleans()),
@@ -86,7 +86,8 @@ def _inputs(shape: Shape) -> st.SearchStrategy[Sample]:
 
 
 @st.composite
-def _grad_outputs(draw: st.DrawFn, loss: LossCase | None, output_shape: Shape, *, per_sample: bool) -> Sample | None:
+def grad_outputs(draw: st.DrawFn, loss: LossCase | None, output_shape: Shape, *, per_sample: bool) -> Sample | None:
+    """The vector that a request needs: without a loss, and with one that is not reduced."""
     if loss is None:
         return Sample("normal", output_shape, draw(st.sampled_from(FLOATS)), draw(SEEDS))
     if loss.reduction != "none":

@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 
 from tests.properties.case import Case
 
-_T = TypeVar("_T")
+CaseT = TypeVar("CaseT")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Effort:
     floor: int
     seed: int
 
-    def run(self, title: str, cases: SearchStrategy[_T], check: Callable[[_T], None], count: int) -> None:
+    def run(self, title: str, cases: SearchStrategy[CaseT], check: Callable[[CaseT], None], count: int) -> None:
         """Check so many cases, and shrink one that fails; each title has random numbers of its own."""
         limits = settings(
             max_examples=count,
@@ -51,7 +51,7 @@ class Effort:
         @hypothesis.seed(f"{title} {self.seed}")
         @limits
         @hypothesis.given(case=cases)
-        def every_case(case: _T) -> None:
+        def every_case(case: CaseT) -> None:
             check(case)
 
         every_case()

@@ -254,7 +254,8 @@ class TestListen:
 
     @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "192.168.0.1:1", "gpu-1.example.com:1", "my_host:1"])
     def test_beyond_this_machine_the_server_must_be_told_that_it_is_insecure(self, listen: str):
-        assert refusal(listen=listen).startswith(f"--listen: server must not listen on {listen!r}: other machines")
+        message = refusal("server.drain_delay=0", listen=listen)
+        assert message.startswith(f"--listen: server.listen must not be {listen!r}: other machines")
         assert load("server.allow_insecure=true", listen=listen).server.listen == listen
 
     PROTECTION = ("server.tls_certificate=c", "server.tls_key=k", "server.tokens_file=t")
@@ -265,9 +266,9 @@ class TestListen:
     @pytest.mark.parametrize(
         ("settings", "missing"),
         [
-            (PROTECTION[:2], "it has no tokens_file;"),
-            (PROTECTION[2:], "it has no tls_certificate, no tls_key;"),
-            ((*PROTECTION[:2], "server.tls_client_ca=a"), "it has no tokens_file;"),
+            (PROTECTION[:2], "the server has no tokens_file;"),
+            (PROTECTION[2:], "the server has no tls_certificate, no tls_key;"),
+            ((*PROTECTION[:2], "server.tls_client_ca=a"), "the server has no tokens_file;"),
         ],
     )
     def test_half_of_that_is_not_enough_and_the_other_half_is_named(self, settings: tuple[str, ...], missing: str):
@@ -307,6 +308,33 @@ class TestListen:
         assert Address.parse("[::1]:50051") == Address("[::1]:50051", "::1", 50051)
 
 
+class TestMetricsListen:
+    FILE = "server.metrics_listen = 'localhost:1'"
+    VARIABLE = "GRADSERVE_SERVER__SERVER__METRICS_LISTEN"
+
+    @pytest.mark.parametrize("sources", range(5))
+    def test_flag_wins_over_set_over_environment_over_file_over_default(self, file: WriteFile, sources: int):
+        options = ServeOptions(
+            config=file(self.FILE) if sources >= 1 else None,
+            settings=("server.metrics_listen=localhost:3",) if sources >= 3 else (),
+            metrics_listen="localhost:4" if sources >= 4 else None,
+        )
+        config = load_config(options, {self.VARIABLE: "localhost:2"} if sources >= 2 else {})
+        expected = ["127.0.0.1:9464", "localhost:1", "localhost:2", "localhost:3", "localhost:4"]
+        assert config.server.metrics_listen == expected[sources]
+
+    def test_other_machines_may_be_let_in_without_more_ado(self):
+        assert load("server.metrics_listen=0.0.0.0:9464").server.metrics_listen == "0.0.0.0:9464"
+
+    @pytest.mark.parametrize("listen", ["unix:/run/g", "unix-abstract:g"])
+    def test_a_unix_socket_is_refused(self, listen: str):
+        assert refusal(f"server.metrics_listen={listen}").endswith(f"must be HOST:PORT, got {listen!r}")
+
+    def test_what_is_not_an_address_is_refused(self):
+        with pytest.raises(ConfigError, match=r"^--metrics-listen: server\.metrics_listen must end in a port"):
+            load_config(ServeOptions(metrics_listen="localhost:http"), {})
+
+
 class TestModels:
     @pytest.mark.parametrize("name", ["A", "-a", "a/b", "../x", "a" * 129, "a.gradient"])
     def test_a_name_that_no_model_can_have_is_refused(self, name: str):
@@ -342,10 +370,6 @@ class TestModels:
 
 
 class TestFlags:
-    def test_metrics_are_refused_as_long_as_there_are_none(self):
-        with pytest.raises(ConfigError, match="--metrics-listen: this version serves no metrics"):
-            load_config(ServeOptions(metrics_listen="127.0.0.1:9464"), {})
-
     def test_a_data_dir_beside_ephemeral_is_refused(self):
         with pytest.raises(ConfigError, match="--ephemeral: keeps nothing on disk"):
             load_config(ServeOptions(data_dir=Path("data"), ephemeral=True), {})

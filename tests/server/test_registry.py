@@ -18,6 +18,7 @@ from gradserve_server.definitions import ModelUpdate, NewModel
 from gradserve_server.engine import forward
 from gradserve_server.engine.device import Devices
 from gradserve_server.hosted import HostedModel
+from gradserve_server.metrics import Metrics
 from gradserve_server.operations import ForwardCall, ForwardResult
 from gradserve_server.registry import Registry
 
@@ -41,7 +42,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]
 
 @pytest.fixture
 def registry(devices: Devices, archive: Archive) -> Registry:
-    return Registry(devices, Limits(max_models=3), archive, Changes())
+    return Registry(devices, Limits(max_models=3), archive, Changes(), Metrics())
 
 
 async def output(hosted: HostedModel, call: ForwardCall) -> np.ndarray:

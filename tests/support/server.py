@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_LISTENING = re.compile(r" listening on (\S+),")
+_LISTENING = re.compile(r" listening on (\S+),(?:.*\n)+metrics and health checks on (\S+)\n")
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _NO_PICKLE = Path(__file__).with_name("no_pickle")
@@ -24,11 +24,13 @@ class RunningServer:
 
     Attributes:
         target: Where that is, such as "127.0.0.1:41237".
+        http: Where it tells metrics and health, such as "http://127.0.0.1:41238".
         process: Its process.
         output: The file that its standard output and error go to.
     """
 
     target: str
+    http: str
     process: subprocess.Popen[bytes]
     output: Path
 
@@ -67,17 +69,17 @@ def start_server(
         with output.open("wb") as sink:
             process = subprocess.Popen(command, env=server_environment(env or {}), stdout=sink, stderr=sink)
         try:
-            yield RunningServer(_target(process, output), process, output)
+            yield RunningServer(*_addresses(process, output), process, output)
         finally:
             process.kill()
             process.wait()
 
 
-def _target(process: subprocess.Popen[bytes], output: Path) -> str:
+def _addresses(process: subprocess.Popen[bytes], output: Path) -> tuple[str, str]:
     # The file grows when the server prints; there is nothing to wait on but the process itself.
     for _ in range(_START_SECONDS * 20):
         if found := _LISTENING.search(output.read_text()):
-            return found[1]
+            return found[1], found[2]
         threading.Event().wait(0.05)
         if process.poll() is not None:
             break

@@ -75,6 +75,24 @@ def gradient(model: gradserve.Model) -> None:
     model.gradient(t, loss="sum", per_sample=True, training=True, seed=0, if_version=1, deterministic=True, timeout=9)
 
 
+def stream(model: gradserve.Model) -> None:
+    t = torch.zeros(2, 50)
+    with model.stream(max_in_flight=8) as stream:
+        assert_type(stream, gradserve.Stream)
+        assert_type(stream.forward(np.zeros((2, 50)), seed=3, training=True), gradserve.Future[Array])
+        assert_type(stream.forward(t, deterministic=True, timeout=1).result(timeout=2), torch.Tensor)
+        assert_type(
+            stream.gradient([[0.0] * 50], loss="sum", wrt="input"), gradserve.Future[gradserve.Gradients[Array]]
+        )
+        gradients = stream.gradient(t, torch.zeros(2), loss="nll_loss", reduction="sum", if_version=1, timeout=None)
+        assert_type(gradients.result(), gradserve.Gradients[torch.Tensor])
+        assert_type(gradients.exception(), BaseException | None)
+        assert_type(list(stream.map([np.zeros(50)])), list[Array])
+        assert_type(next(stream.map(iter([t]), timeout=1)), torch.Tensor)
+        stream.cancel()
+    model.stream().close()
+
+
 def show(done: int, total: int) -> None:
     assert_type(done / total, float)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import gradserve
+from gradserve.cli.commands.bench import bench
 from gradserve.cli.commands.checkpoints import checkpoints, load, save
 from gradserve.cli.commands.create import create
 from gradserve.cli.commands.forward import forward
@@ -56,7 +57,8 @@ def application(context: click.Context) -> None:
     context.obj = context.obj or Settings()
 
 
-for _command in (serve, models, info, create, delete, forward, gradient, push, pull, save, load, checkpoints, token):
+_COMMANDS = (serve, models, info, create, delete, forward, gradient, push, pull, save, load, checkpoints, token, bench)
+for _command in _COMMANDS:
     application.add_command(_command)
 
 

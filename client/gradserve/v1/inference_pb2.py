@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from gradserve.v1 import tensor_pb2 as gradserve_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgradserve/v1/inference.proto\x12\x0cgradserve.v1\x1a\x19gradserve/v1/tensor.proto\"\xb1\x01\n\x0e\x46orwardRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x05input\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x10\n\x08training\x18\x03 \x01(\x08\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nif_version\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\rdeterministic\x18\x06 \x01(\x08\x42\x07\n\x05_seedB\r\n\x0b_if_version\"d\n\x0f\x46orwardResponse\x12$\n\x06output\x18\x01 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\x04seed\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_seed\"\x88\x01\n\x0cLossArgument\x12\x14\n\nbool_value\x18\x01 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12,\n\x0ctensor_value\x18\x04 \x01(\x0b\x32\x14.gradserve.v1.TensorH\x00\x42\x07\n\x05value\"\xd1\x01\n\x04Loss\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06target\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x11\n\treduction\x18\x03 \x01(\t\x12\x34\n\targuments\x18\x04 \x03(\x0b\x32!.gradserve.v1.Loss.ArgumentsEntry\x1aL\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.gradserve.v1.LossArgument:\x02\x38\x01\"\xb7\x02\n\x0fGradientRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x05input\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x10\n\x08training\x18\x03 \x01(\x08\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nif_version\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\rdeterministic\x18\x06 \x01(\x08\x12 \n\x04loss\x18\x07 \x01(\x0b\x32\x12.gradserve.v1.Loss\x12)\n\x0bgrad_output\x18\x08 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x0b\n\x03wrt\x18\t \x03(\t\x12\x12\n\nper_sample\x18\n \x01(\x08\x12\x15\n\rreturn_output\x18\x0b \x01(\x08\x42\x07\n\x05_seedB\r\n\x0b_if_version\"\x93\x02\n\x10GradientResponse\x12\"\n\x04loss\x18\x01 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12$\n\x06output\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12@\n\tgradients\x18\x03 \x03(\x0b\x32-.gradserve.v1.GradientResponse.GradientsEntry\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x00\x88\x01\x01\x1a\x46\n\x0eGradientsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor:\x02\x38\x01\x42\x07\n\x05_seed2\xa5\x01\n\x10InferenceService\x12\x46\n\x07\x46orward\x12\x1c.gradserve.v1.ForwardRequest\x1a\x1d.gradserve.v1.ForwardResponse\x12I\n\x08Gradient\x12\x1d.gradserve.v1.GradientRequest\x1a\x1e.gradserve.v1.GradientResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgradserve/v1/inference.proto\x12\x0cgradserve.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19gradserve/v1/tensor.proto\"\xb1\x01\n\x0e\x46orwardRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x05input\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x10\n\x08training\x18\x03 \x01(\x08\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nif_version\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\rdeterministic\x18\x06 \x01(\x08\x42\x07\n\x05_seedB\r\n\x0b_if_version\"d\n\x0f\x46orwardResponse\x12$\n\x06output\x18\x01 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x11\n\x04seed\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_seed\"\x88\x01\n\x0cLossArgument\x12\x14\n\nbool_value\x18\x01 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x03 \x01(\x01H\x00\x12,\n\x0ctensor_value\x18\x04 \x01(\x0b\x32\x14.gradserve.v1.TensorH\x00\x42\x07\n\x05value\"\xd1\x01\n\x04Loss\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x06target\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x11\n\treduction\x18\x03 \x01(\t\x12\x34\n\targuments\x18\x04 \x03(\x0b\x32!.gradserve.v1.Loss.ArgumentsEntry\x1aL\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12)\n\x05value\x18\x02 \x01(\x0b\x32\x1a.gradserve.v1.LossArgument:\x02\x38\x01\"\xb7\x02\n\x0fGradientRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x05input\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x10\n\x08training\x18\x03 \x01(\x08\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nif_version\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\rdeterministic\x18\x06 \x01(\x08\x12 \n\x04loss\x18\x07 \x01(\x0b\x32\x12.gradserve.v1.Loss\x12)\n\x0bgrad_output\x18\x08 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12\x0b\n\x03wrt\x18\t \x03(\t\x12\x12\n\nper_sample\x18\n \x01(\x08\x12\x15\n\rreturn_output\x18\x0b \x01(\x08\x42\x07\n\x05_seedB\r\n\x0b_if_version\"\x93\x02\n\x10GradientResponse\x12\"\n\x04loss\x18\x01 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12$\n\x06output\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor\x12@\n\tgradients\x18\x03 \x03(\x0b\x32-.gradserve.v1.GradientResponse.GradientsEntry\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x00\x88\x01\x01\x1a\x46\n\x0eGradientsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.gradserve.v1.Tensor:\x02\x38\x01\x42\x07\n\x05_seed\"q\n\tCallError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x0c\x12\x1e\n\x11retry_pushback_ms\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x14\n\x12_retry_pushback_ms\"}\n\x14\x46orwardStreamRequest\x12\n\n\x02id\x18\x01 \x01(\x03\x12-\n\x07request\x18\x02 \x01(\x0b\x32\x1c.gradserve.v1.ForwardRequest\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8a\x01\n\x15\x46orwardStreamResponse\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x1d.gradserve.v1.ForwardResponseH\x00\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x17.gradserve.v1.CallErrorH\x00\x42\x08\n\x06result\"\x7f\n\x15GradientStreamRequest\x12\n\n\x02id\x18\x01 \x01(\x03\x12.\n\x07request\x18\x02 \x01(\x0b\x32\x1d.gradserve.v1.GradientRequest\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8c\x01\n\x16GradientStreamResponse\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x32\n\x08response\x18\x02 \x01(\x0b\x32\x1e.gradserve.v1.GradientResponseH\x00\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x17.gradserve.v1.CallErrorH\x00\x42\x08\n\x06result2\xe4\x02\n\x10InferenceService\x12\x46\n\x07\x46orward\x12\x1c.gradserve.v1.ForwardRequest\x1a\x1d.gradserve.v1.ForwardResponse\x12I\n\x08Gradient\x12\x1d.gradserve.v1.GradientRequest\x1a\x1e.gradserve.v1.GradientResponse\x12\\\n\rForwardStream\x12\".gradserve.v1.ForwardStreamRequest\x1a#.gradserve.v1.ForwardStreamResponse(\x01\x30\x01\x12_\n\x0eGradientStream\x12#.gradserve.v1.GradientStreamRequest\x1a$.gradserve.v1.GradientStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,22 +37,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOSS_ARGUMENTSENTRY']._serialized_options = b'8\001'
   _globals['_GRADIENTRESPONSE_GRADIENTSENTRY']._loaded_options = None
   _globals['_GRADIENTRESPONSE_GRADIENTSENTRY']._serialized_options = b'8\001'
-  _globals['_FORWARDREQUEST']._serialized_start=74
-  _globals['_FORWARDREQUEST']._serialized_end=251
-  _globals['_FORWARDRESPONSE']._serialized_start=253
-  _globals['_FORWARDRESPONSE']._serialized_end=353
-  _globals['_LOSSARGUMENT']._serialized_start=356
-  _globals['_LOSSARGUMENT']._serialized_end=492
-  _globals['_LOSS']._serialized_start=495
-  _globals['_LOSS']._serialized_end=704
-  _globals['_LOSS_ARGUMENTSENTRY']._serialized_start=628
-  _globals['_LOSS_ARGUMENTSENTRY']._serialized_end=704
-  _globals['_GRADIENTREQUEST']._serialized_start=707
-  _globals['_GRADIENTREQUEST']._serialized_end=1018
-  _globals['_GRADIENTRESPONSE']._serialized_start=1021
-  _globals['_GRADIENTRESPONSE']._serialized_end=1296
-  _globals['_GRADIENTRESPONSE_GRADIENTSENTRY']._serialized_start=1217
-  _globals['_GRADIENTRESPONSE_GRADIENTSENTRY']._serialized_end=1287
-  _globals['_INFERENCESERVICE']._serialized_start=1299
-  _globals['_INFERENCESERVICE']._serialized_end=1464
+  _globals['_FORWARDREQUEST']._serialized_start=106
+  _globals['_FORWARDREQUEST']._serialized_end=283
+  _globals['_FORWARDRESPONSE']._serialized_start=285
+  _globals['_FORWARDRESPONSE']._serialized_end=385
+  _globals['_LOSSARGUMENT']._serialized_start=388
+  _globals['_LOSSARGUMENT']._serialized_end=524
+  _globals['_LOSS']._serialized_start=527
+  _globals['_LOSS']._serialized_end=736
+  _globals['_LOSS_ARGUMENTSENTRY']._serialized_start=660
+  _globals['_LOSS_ARGUMENTSENTRY']._serialized_end=736
+  _globals['_GRADIENTREQUEST']._serialized_start=739
+  _globals['_GRADIENTREQUEST']._serialized_end=1050
+  _globals['_GRADIENTRESPONSE']._serialized_start=1053
+  _globals['_GRADIENTRESPONSE']._serialized_end=1328
+  _globals['_GRADIENTRESPONSE_GRADIENTSENTRY']._serialized_start=1249
+  _globals['_GRADIENTRESPONSE_GRADIENTSENTRY']._serialized_end=1319
+  _globals['_CALLERROR']._serialized_start=1330
+  _globals['_CALLERROR']._serialized_end=1443
+  _globals['_FORWARDSTREAMREQUEST']._serialized_start=1445
+  _globals['_FORWARDSTREAMREQUEST']._serialized_end=1570
+  _globals['_FORWARDSTREAMRESPONSE']._serialized_start=1573
+  _globals['_FORWARDSTREAMRESPONSE']._serialized_end=1711
+  _globals['_GRADIENTSTREAMREQUEST']._serialized_start=1713
+  _globals['_GRADIENTSTREAMREQUEST']._serialized_end=1840
+  _globals['_GRADIENTSTREAMRESPONSE']._serialized_start=1843
+  _globals['_GRADIENTSTREAMRESPONSE']._serialized_end=1983
+  _globals['_INFERENCESERVICE']._serialized_start=1986
+  _globals['_INFERENCESERVICE']._serialized_end=2342
 # @@protoc_insertion_point(module_scope)

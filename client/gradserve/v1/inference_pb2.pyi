@@ -5,6 +5,7 @@ What a model computes: its output and its gradients."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from gradserve.v1 import tensor_pb2 as _tensor_pb2
@@ -360,3 +361,183 @@ class GradientResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___GradientResponse: _TypeAlias = GradientResponse  # noqa: Y015
+
+@_typing.final
+class CallError(_message.Message):
+    """How one request of a stream failed: what ends a call that is made for it alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    RETRY_PUSHBACK_MS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The status, a google.rpc.Code; never OK."""
+    message: _builtins.str
+    """What is wrong, for a person."""
+    details: _builtins.bytes
+    """A serialised google.rpc.Status with the details, as in the trailer `grpc-status-details-bin` of a call."""
+    retry_pushback_ms: _builtins.int
+    """The pause in milliseconds before it may be sent again, negative if that is no use, as in the trailer
+    `grpc-retry-pushback-ms` of a call; absent where a call has no such trailer.
+    """
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        details: _builtins.bytes = ...,
+        retry_pushback_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_pushback_ms", b"_retry_pushback_ms", "retry_pushback_ms", b"retry_pushback_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_pushback_ms", b"_retry_pushback_ms", "code", b"code", "details", b"details", "message", b"message", "retry_pushback_ms", b"retry_pushback_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retry_pushback_ms: _TypeAlias = _typing.Literal["retry_pushback_ms"]  # noqa: Y015
+    _WhichOneofArgType__retry_pushback_ms: _TypeAlias = _typing.Literal["_retry_pushback_ms", b"_retry_pushback_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_pushback_ms) -> _WhichOneofReturnType__retry_pushback_ms | None: ...
+
+Global___CallError: _TypeAlias = CallError  # noqa: Y015
+
+@_typing.final
+class ForwardStreamRequest(_message.Message):
+    """One request of ForwardStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Chosen by the caller, and given back with the answer; not checked for being used once. Default 0."""
+    @_builtins.property
+    def request(self) -> Global___ForwardRequest:
+        """The request; required."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long the caller waits for the answer, from when the server reads it; what is not computed by then is not
+        computed at all, and DEADLINE_EXCEEDED. Default: until the stream's deadline.
+        """
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        request: Global___ForwardRequest | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request", b"request", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForwardStreamRequest: _TypeAlias = ForwardStreamRequest  # noqa: Y015
+
+@_typing.final
+class ForwardStreamResponse(_message.Message):
+    """One answer of ForwardStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The request's."""
+    @_builtins.property
+    def response(self) -> Global___ForwardResponse:
+        """The reply, as of Forward."""
+
+    @_builtins.property
+    def error(self) -> Global___CallError:
+        """Why there is none."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        response: Global___ForwardResponse | None = ...,
+        error: Global___CallError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "response", b"response", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ForwardStreamResponse: _TypeAlias = ForwardStreamResponse  # noqa: Y015
+
+@_typing.final
+class GradientStreamRequest(_message.Message):
+    """One request of GradientStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """As in ForwardStreamRequest."""
+    @_builtins.property
+    def request(self) -> Global___GradientRequest:
+        """The request; required."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """As in ForwardStreamRequest."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        request: Global___GradientRequest | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request", b"request", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GradientStreamRequest: _TypeAlias = GradientStreamRequest  # noqa: Y015
+
+@_typing.final
+class GradientStreamResponse(_message.Message):
+    """One answer of GradientStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The request's."""
+    @_builtins.property
+    def response(self) -> Global___GradientResponse:
+        """The reply, as of Gradient."""
+
+    @_builtins.property
+    def error(self) -> Global___CallError:
+        """Why there is none."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        response: Global___GradientResponse | None = ...,
+        error: Global___CallError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "response", b"response", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___GradientStreamResponse: _TypeAlias = GradientStreamResponse  # noqa: Y015

@@ -45,6 +45,16 @@ class InferenceServiceStub(object):
                 request_serializer=gradserve_dot_v1_dot_inference__pb2.GradientRequest.SerializeToString,
                 response_deserializer=gradserve_dot_v1_dot_inference__pb2.GradientResponse.FromString,
                 _registered_method=True)
+        self.ForwardStream = channel.stream_stream(
+                '/gradserve.v1.InferenceService/ForwardStream',
+                request_serializer=gradserve_dot_v1_dot_inference__pb2.ForwardStreamRequest.SerializeToString,
+                response_deserializer=gradserve_dot_v1_dot_inference__pb2.ForwardStreamResponse.FromString,
+                _registered_method=True)
+        self.GradientStream = channel.stream_stream(
+                '/gradserve.v1.InferenceService/GradientStream',
+                request_serializer=gradserve_dot_v1_dot_inference__pb2.GradientStreamRequest.SerializeToString,
+                response_deserializer=gradserve_dot_v1_dot_inference__pb2.GradientStreamResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer(object):
@@ -65,6 +75,23 @@ class InferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForwardStream(self, request_iterator, context):
+        """Answers the requests of Forward that a stream brings, each as soon as it is computed: answers may overtake each
+        other, and each has its own status. The server reads no further while GetServerInfoResponse.limits'
+        `max_stream_requests` of them are unanswered. The stream ends after the last answer once its caller has no more
+        to send; a message that cannot be read ends it as INVALID_ARGUMENT, a server that stops as UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GradientStream(self, request_iterator, context):
+        """As ForwardStream, with the requests of Gradient.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +104,16 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Gradient,
                     request_deserializer=gradserve_dot_v1_dot_inference__pb2.GradientRequest.FromString,
                     response_serializer=gradserve_dot_v1_dot_inference__pb2.GradientResponse.SerializeToString,
+            ),
+            'ForwardStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ForwardStream,
+                    request_deserializer=gradserve_dot_v1_dot_inference__pb2.ForwardStreamRequest.FromString,
+                    response_serializer=gradserve_dot_v1_dot_inference__pb2.ForwardStreamResponse.SerializeToString,
+            ),
+            'GradientStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.GradientStream,
+                    request_deserializer=gradserve_dot_v1_dot_inference__pb2.GradientStreamRequest.FromString,
+                    response_serializer=gradserve_dot_v1_dot_inference__pb2.GradientStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +171,60 @@ class InferenceService(object):
             '/gradserve.v1.InferenceService/Gradient',
             gradserve_dot_v1_dot_inference__pb2.GradientRequest.SerializeToString,
             gradserve_dot_v1_dot_inference__pb2.GradientResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForwardStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/gradserve.v1.InferenceService/ForwardStream',
+            gradserve_dot_v1_dot_inference__pb2.ForwardStreamRequest.SerializeToString,
+            gradserve_dot_v1_dot_inference__pb2.ForwardStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GradientStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/gradserve.v1.InferenceService/GradientStream',
+            gradserve_dot_v1_dot_inference__pb2.GradientStreamRequest.SerializeToString,
+            gradserve_dot_v1_dot_inference__pb2.GradientStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

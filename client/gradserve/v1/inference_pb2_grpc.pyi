@@ -37,6 +37,14 @@ class InferenceServiceStub:
     """Computes `model(input)`."""
     Gradient: _grpc.UnaryUnaryMultiCallable[_inference_pb2.GradientRequest, _inference_pb2.GradientResponse]
     """Computes a loss and its gradients, or a vector-Jacobian product, in one round trip."""
+    ForwardStream: _grpc.StreamStreamMultiCallable[_inference_pb2.ForwardStreamRequest, _inference_pb2.ForwardStreamResponse]
+    """Answers the requests of Forward that a stream brings, each as soon as it is computed: answers may overtake each
+    other, and each has its own status. The server reads no further while GetServerInfoResponse.limits'
+    `max_stream_requests` of them are unanswered. The stream ends after the last answer once its caller has no more
+    to send; a message that cannot be read ends it as INVALID_ARGUMENT, a server that stops as UNAVAILABLE.
+    """
+    GradientStream: _grpc.StreamStreamMultiCallable[_inference_pb2.GradientStreamRequest, _inference_pb2.GradientStreamResponse]
+    """As ForwardStream, with the requests of Gradient."""
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -47,6 +55,14 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Computes `model(input)`."""
     Gradient: _aio.UnaryUnaryMultiCallable[_inference_pb2.GradientRequest, _inference_pb2.GradientResponse]  # type: ignore[assignment]
     """Computes a loss and its gradients, or a vector-Jacobian product, in one round trip."""
+    ForwardStream: _aio.StreamStreamMultiCallable[_inference_pb2.ForwardStreamRequest, _inference_pb2.ForwardStreamResponse]  # type: ignore[assignment]
+    """Answers the requests of Forward that a stream brings, each as soon as it is computed: answers may overtake each
+    other, and each has its own status. The server reads no further while GetServerInfoResponse.limits'
+    `max_stream_requests` of them are unanswered. The stream ends after the last answer once its caller has no more
+    to send; a message that cannot be read ends it as INVALID_ARGUMENT, a server that stops as UNAVAILABLE.
+    """
+    GradientStream: _aio.StreamStreamMultiCallable[_inference_pb2.GradientStreamRequest, _inference_pb2.GradientStreamResponse]  # type: ignore[assignment]
+    """As ForwardStream, with the requests of Gradient."""
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Computes with models, and never changes one: no `.grad`, no running statistics, no random state."""
@@ -66,5 +82,25 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.GradientResponse, _abc.Awaitable[_inference_pb2.GradientResponse]]:
         """Computes a loss and its gradients, or a vector-Jacobian product, in one round trip."""
+
+    @_abc_1.abstractmethod
+    def ForwardStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_inference_pb2.ForwardStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.ForwardStreamResponse], _abc.AsyncIterator[_inference_pb2.ForwardStreamResponse]]:
+        """Answers the requests of Forward that a stream brings, each as soon as it is computed: answers may overtake each
+        other, and each has its own status. The server reads no further while GetServerInfoResponse.limits'
+        `max_stream_requests` of them are unanswered. The stream ends after the last answer once its caller has no more
+        to send; a message that cannot be read ends it as INVALID_ARGUMENT, a server that stops as UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GradientStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_inference_pb2.GradientStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.GradientStreamResponse], _abc.AsyncIterator[_inference_pb2.GradientStreamResponse]]:
+        """As ForwardStream, with the requests of Gradient."""
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

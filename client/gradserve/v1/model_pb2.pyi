@@ -327,7 +327,9 @@ class Model(_message.Message):
     text: _builtins.str
     """The text of `print(model)`."""
     state: Global___ModelState.ValueType
-    """Whether the model answers requests."""
+    """Whether the model answers requests. Of a model whose manifest on the server's disk is damaged, nothing is set but
+    name, state and state_reason.
+    """
     state_reason: _builtins.str
     """Why it does not; empty while it does."""
     seed: _builtins.int
@@ -683,7 +685,7 @@ class DeleteModelResponse(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """The version that the model had."""
+    """The version that the model had; 0 if that is damaged on the server's disk."""
     def __init__(
         self,
         *,
@@ -756,6 +758,8 @@ class Limits(_message.Message):
     MAX_PARAMETERS_FIELD_NUMBER: _builtins.int
     MAX_LAYERS_FIELD_NUMBER: _builtins.int
     MAX_MODELS_FIELD_NUMBER: _builtins.int
+    MIN_UPLOAD_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MAX_STREAM_REQUESTS_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """The largest message in bytes, both ways."""
     max_rows: _builtins.int
@@ -768,6 +772,12 @@ class Limits(_message.Message):
     """The most layers of one model."""
     max_models: _builtins.int
     """The most models."""
+    min_upload_bytes_per_second: _builtins.int
+    """How fast the bytes of LoadStateDict must come, per second of waiting for them: a stream that falls behind by more
+    than 30 seconds, or pauses for as long, is ended.
+    """
+    max_stream_requests: _builtins.int
+    """The most requests of one stream that are read and unanswered."""
     def __init__(
         self,
         *,
@@ -777,10 +787,12 @@ class Limits(_message.Message):
         max_parameters: _builtins.int = ...,
         max_layers: _builtins.int = ...,
         max_models: _builtins.int = ...,
+        min_upload_bytes_per_second: _builtins.int = ...,
+        max_stream_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_elements", b"max_elements", "max_layers", b"max_layers", "max_message_bytes", b"max_message_bytes", "max_models", b"max_models", "max_parameters", b"max_parameters", "max_rows", b"max_rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_elements", b"max_elements", "max_layers", b"max_layers", "max_message_bytes", b"max_message_bytes", "max_models", b"max_models", "max_parameters", b"max_parameters", "max_rows", b"max_rows", "max_stream_requests", b"max_stream_requests", "min_upload_bytes_per_second", b"min_upload_bytes_per_second"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -111,7 +111,7 @@ class GetStateDictResponse(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     TRAILER_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """The next bytes of the safetensors file; at most 1 MiB."""
+    """The next bytes of the safetensors file; at most 1 MiB, and at most half of Limits.max_message_bytes."""
     @_builtins.property
     def header(self) -> Global___StateDictHeader:
         """The first part."""

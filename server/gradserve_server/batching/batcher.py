@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ from gradserve_server.batching.request import Request
 from gradserve_server.config import BatchingConfig
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ResourceExhausted, ServiceError, Unavailable
+from gradserve_server.facts import BatchFact, Instruments, QueueState, ReleaseReason
 from gradserve_server.hosted import HostedModel
 
 ReplyT = TypeVar("ReplyT")
@@ -30,24 +30,35 @@ class Batcher:
     says so. What is decided, and from what, is in `policy`; who is next, in `FairQueue`.
     """
 
-    def __init__(self, current: Callable[[], HostedModel], config: BatchingConfig) -> None:
+    def __init__(self, current: Callable[[], HostedModel], config: BatchingConfig, instruments: Instruments) -> None:
         """Start with nothing to do.
 
         Args:
             current: Gives the model as it is when a batch is released.
             config: The sizes of batches and of the queue.
+            instruments: Told of each batch.
         """
         self._current = current
         self._config = config
+        self._instruments = instruments
         self._queue: FairQueue[Entry] = FairQueue(config.max_queue_rows, config.max_queue_bytes)
         self._pace = Pace()
         self._batch: Batch | None = None
         self._wake: asyncio.Handle | None = None
         self._last_batch = 0
-        self._last_answer = -math.inf
+        self._at_once = 0
 
-    async def submit(self, request: Request[Any, Any, ReplyT]) -> ReplyT:
+    @property
+    def waiting(self) -> QueueState:
+        """What waits."""
+        return QueueState(len(self._queue), self._queue.rows, self._config.max_queue_rows)
+
+    def submit(self, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
         """Have a request computed.
+
+        Returns:
+            The reply, or where it has to wait, the future of its reply or its refusal. Whoever cancels the future
+            leaves the queue; what is on the device already goes on to its end.
 
         Raises:
             ServiceError: If the request is refused.
@@ -56,38 +67,38 @@ class Batcher:
         """
         hosted = self._current()
         hosted.check_serving()
-        work = request.operation.prepare(hosted.model, request.call)
+        work = request.operation.prepare(hosted.model, request.read())
         if self._is_computed_at_once(hosted, work):
             return self._compute_at_once(request, hosted, work)
         entry = self._admit(request, hosted, work)
+        entry.answer.add_done_callback(lambda _: self._queue.discard(entry))
         self._wake_up()
-        try:
-            reply: ReplyT = await entry.answer
-        finally:
-            # A caller that goes away leaves the line; what is on the device already goes on to its end.
-            self._queue.discard(entry)
-        return reply
+        return entry.answer
 
     def _is_computed_at_once(self, hosted: HostedModel, work: Work[Any]) -> bool:
-        if work.key is None or not hosted.device.is_cpu:
+        if work.key is None or self._config.max_queue_delay > 0 or not hosted.device.is_cpu:
             return False
-        lone = (
-            self._batch is None
-            and not self._queue
-            and policy.is_lone(last_batch=self._last_batch, since_last=time.monotonic() - self._last_answer)
-        )
-        return policy.is_computed_at_once(work.cost, lone=lone, max_delay=self._config.max_queue_delay)
+        return policy.is_tiny(work.cost) or (policy.is_small(work.cost) and self._is_lone())
+
+    def _is_lone(self) -> bool:
+        if self._batch is not None or self._queue:
+            return False
+        return policy.is_lone(last_batch=self._last_batch, at_once=self._at_once)
 
     def _compute_at_once(self, request: Request[Any, Any, ReplyT], hosted: HostedModel, work: Work[Any]) -> ReplyT:
         left = request.origin.seconds_left
         if left is not None and left <= 0:
             raise too_late()
-        hosted.check_read(request.if_version)
+        hosted.check_read(work.call.if_version)
+        started = time.monotonic()
         (result,) = request.operation.compute(hosted.model, (work,))
-        self._last_answer = time.monotonic()
+        seconds = time.monotonic() - started
+        self._at_once += 1
+        request.rows, request.queue_seconds = work.rows, 0.0
+        self._instruments.batch_computed(BatchFact(hosted.name, request.operation.name, "single", work.rows, seconds))
         if isinstance(result, ServiceError):
             raise result
-        return request.reply(result, hosted.version)
+        return request.answer(result, hosted.version)
 
     def _admit(self, request: Request[Any, Any, Any], hosted: HostedModel, work: Work[Any]) -> Entry:
         origin, now, left = request.origin, time.monotonic(), self._config.max_deadline
@@ -135,13 +146,15 @@ class Batcher:
             if not isinstance(decision, str):
                 self._wake = asyncio.get_running_loop().call_later(decision, self._release)
                 return
-            self._start(self._queue.take(self._config.max_batch_rows))
+            self._start(self._queue.take(self._config.max_batch_rows), decision)
 
-    def _start(self, taken: Sequence[Entry]) -> None:
+    def _start(self, taken: Sequence[Entry], reason: ReleaseReason) -> None:
         hosted = self._current()
         if not (entries := [entry for entry in taken if _is_ready(entry, hosted)]):
             return
-        batch = self._batch = Batch(hosted, entries, started=time.monotonic())
+        batch = self._batch = Batch(hosted, entries, time.monotonic(), reason)
+        for entry in entries:
+            entry.request.rows, entry.request.queue_seconds = entry.rows, batch.started - entry.arrived
         loop = asyncio.get_running_loop()
 
         def finished(future: Future[list[Any]]) -> None:
@@ -150,9 +163,10 @@ class Batcher:
         hosted.device.executor.submit(answers, batch).add_done_callback(finished)
 
     def _finish(self, batch: Batch, future: Future[list[Any]]) -> None:
-        self._last_answer = time.monotonic()
-        self._batch, self._last_batch = None, len(batch.entries)
-        self._pace.observe(batch.cost, self._last_answer - batch.started)
+        seconds = time.monotonic() - batch.started
+        self._batch, self._last_batch, self._at_once = None, max(len(batch.entries), len(self._queue)), 0
+        self._pace.observe(batch.cost, seconds)
+        self._instruments.batch_computed(batch.fact(seconds))
         # The device first: it need not wait until the answers are on their way.
         self._release()
         found = [_stopped()] * len(batch.entries) if future.cancelled() else future.result()

@@ -48,6 +48,6 @@ def _answer(entry: Entry, result: object, version: int) -> Any:  # noqa: ANN401 
     if isinstance(result, ServiceError):
         return result
     try:
-        return entry.request.reply(result, version)
+        return entry.request.answer(result, version)
     except Exception as error:  # noqa: BLE001 - as above
         return error

@@ -12,6 +12,7 @@ from typing import Any
 from gradserve_server.batching.request import Request
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import DeadlineExceeded
+from gradserve_server.facts import BatchFact, ReleaseReason
 from gradserve_server.hosted import HostedModel
 
 
@@ -45,7 +46,7 @@ class Entry:
     @property
     def size(self) -> int:
         """Its bytes."""
-        size: int = self.request.call.nbytes
+        size: int = self.work.call.nbytes
         return size
 
     @property
@@ -72,9 +73,9 @@ class Entry:
         """
         if time.monotonic() >= self.deadline:
             raise too_late()
-        hosted.check_read(self.request.if_version)
+        hosted.check_read(self.work.call.if_version)
         if hosted is not self.hosted:
-            self.work = self.request.operation.prepare(hosted.model, self.request.call)
+            self.work = self.request.operation.prepare(hosted.model, self.work.call)
             self.hosted = hosted
 
     def settle(self, answer: object) -> None:
@@ -95,16 +96,24 @@ class Batch:
         hosted: The model at the version that computes them.
         entries: At least one.
         started: When, on the monotonic clock, in seconds.
+        reason: Why it was released then.
     """
 
     hosted: HostedModel
     entries: Sequence[Entry]
     started: float
+    reason: ReleaseReason
 
     @cached_property
     def cost(self) -> int:
         """Its multiply-adds, about."""
         return sum(entry.cost for entry in self.entries)
+
+    def fact(self, seconds: float) -> BatchFact:
+        """What to tell of it once it has been computed for so long."""
+        operation = self.entries[0].request.operation.name
+        reason: ReleaseReason = self.reason if self.entries[0].key is not None else "single"
+        return BatchFact(self.hosted.name, operation, reason, sum(entry.rows for entry in self.entries), seconds)
 
 
 def too_late() -> DeadlineExceeded:

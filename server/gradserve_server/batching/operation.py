@@ -10,10 +10,10 @@ from gradserve_server.engine import forward, gradient
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult
+from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, Result
 
-CallT = TypeVar("CallT")
-ResultT = TypeVar("ResultT")
+CallT = TypeVar("CallT", bound=ForwardCall)
+ResultT = TypeVar("ResultT", bound=Result)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-Reason: TypeAlias = Literal["full", "window", "idle"]
-"""Why a batch is released: it is full; its oldest request has waited for as long as it may; or the device is free."""
+from gradserve_server.facts import ReleaseReason
 
 _TINY: Final = 65_536
 _SMALL: Final = 4_194_304
-_ROUND_TRIP: Final = 50e-6
+_SEEN_AGAIN: Final = 16
 
 _SHARE_OF_DEADLINE: Final = 0.8
 
 
-def is_computed_at_once(cost: int, *, lone: bool, max_delay: float) -> bool:
-    """Whether work is done right where it arrives, on the event loop, rather than on the device's thread.
-
-    Handing work to a thread and its result back costs about as much as 65,536 multiply-adds, so less than that is
-    never worth it. Up to 4 million, some 200 us, the loop may do it where nobody else waits for the loop.
+def is_tiny(cost: int) -> bool:
+    """Whether work is done right where it arrives, on the event loop: to hand it to a thread would cost more.
 
     Args:
         cost: In multiply-adds.
-        lone: Whether the caller seems to be the only one.
-        max_delay: How long a request may wait for others, in seconds: not at all, or work waits whatever it costs.
     """
-    return max_delay <= 0 and (cost <= _TINY or (lone and cost <= _SMALL))
+    return cost <= _TINY
 
 
-def is_lone(*, last_batch: int, since_last: float) -> bool:
-    """Whether the requests to a model seem to come from one caller who waits for each answer before he asks again.
+def is_small(cost: int) -> bool:
+    """Whether work may be done where it arrives for a caller who is alone: it holds up the loop for some 200 us.
 
     Args:
-        last_batch: How many requests the last batch had.
-        since_last: The seconds between the last answer and this request. No answer reaches its caller and brings the
-            next request in under 50 us: what arrives sooner was on its way before.
+        cost: In multiply-adds.
     """
-    return last_batch <= 1 and since_last >= _ROUND_TRIP
+    return cost <= _SMALL
 
 
-def release(rows: int, waited: float, *, max_rows: int, max_delay: float) -> Reason | float:
+def is_lone(*, last_batch: int, at_once: int) -> bool:
+    """Whether the requests to a model seem to come from one caller who waits for each answer before he asks again.
+
+    What is computed on the event loop keeps it from seeing who else has come. So now and then a request of a caller who
+    seems to be alone goes to the device's thread: if he is not, others come in the meantime, and make the next batch.
+
+    Args:
+        last_batch: How many requests the last batch on the device's thread had; 0 before the first.
+        at_once: How many requests have been computed on the event loop since then.
+    """
+    return last_batch <= 1 and at_once < _SEEN_AGAIN
+
+
+def release(rows: int, waited: float, *, max_rows: int, max_delay: float) -> ReleaseReason | float:
     """Whether to compute what waits, the device being free.
 
     Args:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gradserve_server.batching.operation import Operation
+from gradserve_server.operations import ForwardCall, Result
 
-CallT = TypeVar("CallT")
-ResultT = TypeVar("ResultT")
+CallT = TypeVar("CallT", bound=ForwardCall)
+ResultT = TypeVar("ResultT", bound=Result)
 ReplyT = TypeVar("ReplyT")
 
 
@@ -31,14 +32,23 @@ class Request(Generic[CallT, ResultT, ReplyT]):
 
     Attributes:
         operation: What is asked.
-        call: With what.
+        read: Gives with what, or raises ServiceError where that cannot be read.
         reply: Makes the reply of a result and the version that computed it; called on the thread that computes.
         origin: Who asks, and until when.
-        if_version: The version that he expects, compared when the request is computed; None for any.
+        rows: How many rows were computed for it; 0 until then.
+        queue_seconds: How long it waited to be computed; None until then.
+        finite: Whether every number of its result is finite; True until there is one.
     """
 
     operation: Operation[CallT, ResultT]
-    call: CallT
+    read: Callable[[], CallT]
     reply: Callable[[ResultT, int], ReplyT]
     origin: Origin
-    if_version: int | None = None
+    rows: int = 0
+    queue_seconds: float | None = None
+    finite: bool = True
+
+    def answer(self, result: ResultT, version: int) -> ReplyT:
+        """The reply of a result."""
+        self.finite = result.is_finite
+        return self.reply(result, version)

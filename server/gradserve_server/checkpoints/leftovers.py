@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 def sweep(files: Files, folder: str, keep: Collection[str]) -> None:
-    """Remove the files of a model's folder that its manifest, which must be durable, does not name."""
+    """Remove the store's files in a model's folder but for those that its manifest, which must be durable, names."""
     with _tolerating(folder):
         unnamed = [name for name in files.names(folder) if is_disposable(name) and name not in keep]
         remove(files, folder, unnamed)

@@ -67,6 +67,7 @@ class StoredModel:
 
     Attributes:
         version: Of the live weights.
+        version_time: When they were accepted.
         layers: Its architecture, every argument spelled out.
         dtype: Of its parameters.
         device: Where it was.
@@ -77,6 +78,7 @@ class StoredModel:
     """
 
     version: Version
+    version_time: AwareDatetime
     layers: tuple[Layer, ...]
     dtype: str
     device: str

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
+from gradserve_server.checkpoints.damage import Damage
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.failures import told_as_refusals
 from gradserve_server.checkpoints.files import ROOT, Files
 from gradserve_server.checkpoints.leftovers import remove, sweep, sweep_staging
 from gradserve_server.checkpoints.manifest import Manifest, WeightsFile
 from gradserve_server.checkpoints.manifest_text import render_manifest
 from gradserve_server.checkpoints.names import MANIFEST, new_manifest, new_staging, new_weights
-from gradserve_server.errors import DataLoss
 
 
 class ModelFolder:
@@ -23,11 +25,11 @@ class ModelFolder:
 
     Attributes:
         manifest: What is committed; None if nothing is, or if it is damaged.
-        damage: Why the manifest cannot be read; None if it can.
+        damage: Why the manifest cannot be read, and what is left; None if it can be read.
     """
 
     def __init__(
-        self, files: Files, name: str, *, manifest: Manifest | None = None, damage: DataLoss | None = None
+        self, files: Files, name: str, *, manifest: Manifest | None = None, damage: Damage | None = None
     ) -> None:
         self.manifest = manifest
         self.damage = damage
@@ -37,6 +39,7 @@ class ModelFolder:
         self._in_place: bool | None = manifest is not None or damage is not None
         self._staging = ""
         self._fresh: list[str] = []
+        self._drafts: set[str] = set()
 
     def write_weights(self, version: int, chunks: Iterable[bytes | memoryview]) -> WeightsFile:
         """As `Store.write_weights`."""
@@ -52,8 +55,22 @@ class ModelFolder:
                 sink.sync()
         return WeightsFile(file=file, size_bytes=size, sha256=digest.digest())
 
+    def draft(self) -> Draft:
+        """As `Store.draft`."""
+        with told_as_refusals(f"keep {self._name}"):
+            return Draft(self._files, self._name, self._drafts)
+
+    def adopt(self, version: int, draft: Draft) -> WeightsFile:
+        """As `Store.adopt`."""
+        with self._writing():
+            file = new_weights(version)
+            self._fresh.append(file)
+            return draft.rename(file)
+
     def commit(self, manifest: Manifest) -> None:
         """As `Store.commit`."""
+        if self.damage is not None:
+            manifest = replace(manifest, last_version=max(manifest.last_version, self.damage.last_version))
         with self._writing() as folder:
             if missing := manifest.files.difference(self._files.names(folder)):
                 raise ValueError(f"the manifest of {self._name} names files that are not there: {sorted(missing)}")
@@ -62,7 +79,7 @@ class ModelFolder:
             else:
                 self._replace(manifest)
         self._fresh, self.manifest, self.damage = [], manifest, None
-        sweep(self._files, self._name, manifest.files)
+        sweep(self._files, self._name, manifest.files | self._drafts)
 
     def discard(self) -> None:
         """As `Store.discard`."""
@@ -78,6 +95,8 @@ class ModelFolder:
         try:
             with told_as_refusals(f"keep {self._name}"):
                 if self._in_place is None:
+                    # The rename that could not be undone may yet be undone by a power loss.
+                    self._files.sync_folder(ROOT)
                     self._in_place = self._name in self._files.folders()
                 if not self._in_place and not self._staging:
                     self._staging = new_staging(self._name)

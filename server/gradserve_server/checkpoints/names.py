@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"
 WEIGHTS_PATTERN = r"^[0-9]{1,19}-[0-9a-f]{8}\.safetensors$"
 """The name of a file of weights, whose version comes first."""
 
-_WRITTEN_HERE = re.compile(rf"(?:{WEIGHTS_PATTERN})|^manifest-[0-9a-f]{{8}}\.new$")
+_WRITTEN_HERE = re.compile(rf"(?:{WEIGHTS_PATTERN})|^manifest-[0-9a-f]{{8}}\.new$|^upload-[0-9a-f]{{8}}\.part$")
 _STAGING = re.compile(r"\.new-[0-9a-f]{8}-.+")
 
 
@@ -34,6 +34,11 @@ def check_name(name: str, field: str) -> None:
 def new_weights(version: int) -> str:
     """A name for a file of weights that no other file has or had."""
     return f"{version}-{secrets.token_hex(4)}.safetensors"
+
+
+def new_draft() -> str:
+    """A name for a file of weights that may be given up, and whose version is not known."""
+    return f"upload-{secrets.token_hex(4)}.part"
 
 
 def new_manifest() -> str:

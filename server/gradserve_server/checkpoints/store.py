@@ -8,7 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gradserve_server.checkpoints.damage import Damage, unused_version
 from gradserve_server.checkpoints.disk_files import DiskFiles
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.failures import explanation, is_damage, told_as_refusals
 from gradserve_server.checkpoints.files import ROOT, Files
 from gradserve_server.checkpoints.leftovers import sweep, sweep_staging
@@ -41,8 +43,8 @@ class Store:
     """A manifest for each name, and the files of weights that it names. What is committed is on disk.
 
     All methods block; they may be called from any thread. Writes under one name come one after the other, which the
-    caller sees to: `write_weights` as often as needed, then `commit`, or `discard` to give up. Names are checked here
-    once more, since they become paths.
+    caller sees to: `write_weights` or `adopt` as often as needed, then `commit`, or `discard` to give up. Names are
+    checked here once more, since they become paths.
     """
 
     def __init__(self, files: Files) -> None:
@@ -86,7 +88,7 @@ class Store:
         """
         folder = self._folders.get(name)
         if folder is not None and folder.damage is not None:
-            raise DataLoss(f"what is kept of {name} is damaged: {folder.damage.message}", reason="MANIFEST_DAMAGED")
+            raise DataLoss(f"what is kept of {name} is damaged: {folder.damage.reason}", reason="MANIFEST_DAMAGED")
         if folder is None or folder.manifest is None:
             check_name(name, "name")
             raise NotFound(f"nothing is kept of {name!r}", reason="MODEL_NOT_FOUND")
@@ -107,10 +109,28 @@ class Store:
         """
         return self._folder(name).write_weights(version, chunks)
 
+    def draft(self, name: str) -> Draft:
+        """A place for weights of a model of which something is kept, while others change it; to be discarded at last.
+
+        Raises:
+            InvalidArgument: If no model can have that name.
+            Unavailable: If no name can be drawn for it.
+        """
+        return self._folder(name).draft()
+
+    def adopt(self, name: str, version: int, draft: Draft) -> WeightsFile:
+        """Take a finished draft as `write_weights` would have written it.
+
+        Raises:
+            ServiceError: As `write_weights`.
+        """
+        return self._folder(name).adopt(version, draft)
+
     def commit(self, name: str, manifest: Manifest) -> None:
         """Put a manifest in the place of the last one, durably, and delete the files that only that one named.
 
-        A damaged manifest is replaced too, with the loss of what it named: so such a model is deleted.
+        A damaged manifest is replaced too, with the loss of what it named: so such a model is deleted. The new one's
+        last version is then at least one that nobody can have been told.
 
         Raises:
             InvalidArgument: If no model can have that name.
@@ -163,17 +183,21 @@ class Store:
 
 def _read(files: Files, name: str) -> ModelFolder | None:
     """What a folder holds, swept; None if it is none of the store's."""
+    names, text = [], b""
     try:
         files.sync_folder(name)
-        if MANIFEST not in (names := files.names(name)) and not any(map(is_disposable, names)):
+        names = files.names(name)
+        if MANIFEST not in names and not any(map(is_disposable, names)):
             return None
         with files.open(name, MANIFEST) as source:
-            manifest = parse_manifest(b"".join(source.chunks()))
-    except DataLoss as damage:
-        return ModelFolder(files, name, damage=damage)
+            text = b"".join(source.chunks())
+        manifest = parse_manifest(text)
+    except DataLoss as loss:
+        return ModelFolder(files, name, damage=Damage(loss.message, unused_version(names, text)))
     except OSError as error:
         if not is_damage(error):
             raise
-        return ModelFolder(files, name, damage=DataLoss(f"{MANIFEST}: {explanation(error)}"))
+        reason = f"{MANIFEST}: {explanation(error)}"
+        return ModelFolder(files, name, damage=Damage(reason, unused_version(names, text)))
     sweep(files, name, manifest.files)
     return ModelFolder(files, name, manifest=manifest)

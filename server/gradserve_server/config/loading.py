@@ -114,8 +114,6 @@ def _from_set(options: ServeOptions) -> Iterator[_Setting]:
 
 
 def _from_flags(options: ServeOptions) -> Iterator[_Setting]:
-    if options.metrics_listen is not None:
-        raise ConfigError("--metrics-listen: this version serves no metrics")
     if options.data_dir is not None and options.ephemeral:
         raise ConfigError("--ephemeral: keeps nothing on disk, so it does not go with --data-dir")
     if options.data_dir is not None:
@@ -125,6 +123,8 @@ def _from_flags(options: ServeOptions) -> Iterator[_Setting]:
         yield _Setting(("store", "ephemeral"), value=True, origin="--ephemeral")
     if options.listen is not None:
         yield _Setting(("server", "listen"), options.listen, "--listen")
+    if options.metrics_listen is not None:
+        yield _Setting(("server", "metrics_listen"), options.metrics_listen, "--metrics-listen")
     if options.examples:
         yield _Setting(("server", "examples"), value=True, origin="--examples")
 

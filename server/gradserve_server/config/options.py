@@ -11,7 +11,7 @@ class ServeOptions:
     Attributes:
         config: A TOML file.
         listen: As `server.listen`.
-        metrics_listen: Where to serve metrics; refused as long as the server has none.
+        metrics_listen: As `server.metrics_listen`.
         data_dir: As `store.data_dir`.
         ephemeral: As `store.ephemeral`; refused beside data_dir.
         examples: As `server.examples`.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from gradserve_server.config.address import Address
@@ -32,6 +32,12 @@ def _is_address(text: str) -> str:
     return text
 
 
+def _has_port(text: str) -> str:
+    if Address.parse(text).port is None:
+        raise ValueError(f"must be HOST:PORT, got {text!r}")
+    return text
+
+
 def _is_model_name(name: str) -> str:
     if name.endswith(".gradient"):
         raise ValueError("must not end in .gradient, which is reserved")
@@ -48,6 +54,8 @@ class ServerConfig:
 
     Attributes:
         listen: Where gRPC is served, as `Address` reads it; port 0 has one chosen.
+        metrics_listen: Where metrics and HTTP health checks are served, as `Address` reads it, but for Unix sockets;
+            port 0 has one chosen. Other machines may reach it: it tells numbers and the names of models.
         allow_insecure: Whether other machines may reach a server that neither encrypts nor asks who calls.
         tls_certificate: A file of the server's certificate chain in PEM; None to speak in clear.
         tls_key: A file of its private key.
@@ -60,16 +68,31 @@ class ServerConfig:
         examples: Whether to serve the bundled models.
     """
 
-    listen: Annotated[str, AfterValidator(_is_address)] = "127.0.0.1:50051"
+    # Before `listen`, whose check looks at these.
     allow_insecure: StrictBool = False
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     tokens_file: Path | None = None
+    listen: Annotated[str, AfterValidator(_is_address)] = "127.0.0.1:50051"
+    metrics_listen: Annotated[str, AfterValidator(_has_port)] = "127.0.0.1:9464"
     reflection: StrictBool = True
     drain_delay: Seconds = 0.5
     drain_grace: Seconds = 10.0
     examples: StrictBool = False
+
+    @field_validator("listen")
+    @classmethod
+    def _keep_to_this_machine(cls, listen: str, others: ValidationInfo) -> str:
+        if others.data.get("allow_insecure") or Address.parse(listen).is_local:
+            return listen
+        needed = ("tls_certificate", "tls_key", "tokens_file")
+        if missing := [name for name in needed if others.data.get(name) is None]:
+            raise ValueError(
+                f"must not be {listen!r}: other machines can reach it, and the server has no {', no '.join(missing)}; "
+                "set them, listen on 127.0.0.1, [::1] or unix:PATH, or set server.allow_insecure = true"
+            )
+        return listen
 
     @model_validator(mode="after")
     def _encrypt_with_a_key(self) -> "ServerConfig":
@@ -77,19 +100,6 @@ class ServerConfig:
             raise ValueError("must have tls_certificate and tls_key, or neither")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("must have tls_certificate and tls_key where it has tls_client_ca")
-        return self
-
-    @model_validator(mode="after")
-    def _keep_to_this_machine(self) -> "ServerConfig":
-        if self.allow_insecure or Address.parse(self.listen).is_local:
-            return self
-        needed = ("tls_certificate", "tls_key", "tokens_file")
-        if missing := [name for name in needed if getattr(self, name) is None]:
-            raise ValueError(
-                f"must not listen on {self.listen!r}: other machines can reach it, and it has no "
-                f"{', no '.join(missing)}; set them, listen on 127.0.0.1, [::1] or unix:PATH, or set "
-                "server.allow_insecure = true"
-            )
         return self
 
 
@@ -176,6 +186,9 @@ class Limits:
         max_parameters: Parameter elements of one model.
         max_layers: Layers of one model.
         max_models: Models.
+        min_upload_bytes_per_second: How fast weights that are sent must come, beyond the 30 seconds for which each part
+            is waited for.
+        max_stream_requests: Requests of one stream that are read and unanswered.
     """
 
     # gRPC holds a message's size in a signed 32-bit integer.
@@ -185,6 +198,8 @@ class Limits:
     max_parameters: Count = 2**28
     max_layers: Count = 256
     max_models: Count = 1024
+    min_upload_bytes_per_second: Count = 65_536
+    max_stream_requests: Count = 256
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)

@@ -1,4 +1,7 @@
-"""From a request's loss to a Criterion: everything that can be refused without computing is refused here."""
+"""From a request's loss to a Criterion: everything that can be refused without computing is refused here.
+
+What depends on dtypes, shapes and names alone is checked once for all requests that have them in common.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gradserve_server.engine.criterion import Criterion
 from gradserve_server.engine.losses import Argument, LossKind, Target, kind_of
+from gradserve_server.engine.shapes import Shape
+from gradserve_server.engine.signature import ArgumentType, LossSignature, Number, TensorType
 from gradserve_server.engine.tensors import to_torch
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import Array, LossArgument, LossCall, is_floating, is_integer
-
-Shape = tuple[int, ...]
+from gradserve_server.operations import LossCall, is_floating, is_integer
 
 _CLASS_RANKS = (1, 2)
-_DEFAULT_IGNORE_INDEX = -100
 
 _NUMBERS: Mapping[Argument, tuple[type, ...]] = {
     Argument.BOOL: (bool,),
@@ -38,37 +39,69 @@ _WANTED: Mapping[Argument, str] = {
 }
 
 
-def bind(call: LossCall, output_shape: Shape, dtype: torch.dtype, device: torch.device) -> Criterion:
-    """Check a loss against the shape of the output that it will get, and move its tensors to the device.
+@dataclass(frozen=True)
+class BoundLoss:
+    """A loss whose dtypes, shapes and names fit an output's shape.
+
+    Attributes:
+        kind: The loss.
+        reduction: As torch takes it; empty for the losses that take none.
+        classes: How many there are, where the target holds class ids; else None.
+        numbers: The scalar arguments.
+        tensors: The names of the tensor arguments.
+        value_shape: The shape of the loss before it is reduced.
+    """
+
+    kind: LossKind
+    reduction: str
+    classes: int | None
+    numbers: Mapping[str, float]
+    tensors: tuple[str, ...]
+    value_shape: Shape
+
+    def criterion(self, call: LossCall, dtype: torch.dtype, device: torch.device) -> Criterion:
+        """The loss of a request with this signature, its tensors on the device."""
+        target = None
+        if call.target is not None:
+            target = to_torch(call.target, device).to(dtype if self.classes is None else torch.int64)
+        tensors = {name: to_torch(np.asarray(call.arguments[name]), device).to(dtype) for name in self.tensors}
+        return Criterion(self.kind, target, {**self.numbers, **tensors}, self.reduction)
+
+
+def bind(signature: LossSignature, output_shape: Shape) -> BoundLoss:
+    """Check a loss against the shape of the output that it will get.
 
     Raises:
         InvalidArgument: If the loss is unknown, or its target, reduction or an argument does not fit.
     """
-    return _Binding(call, kind_of(call.name), output_shape, dtype, device).criterion()
+    return _Binding(signature, kind_of(signature.name), output_shape).bound()
 
 
 @dataclass(frozen=True)
 class _Binding:
-    """One loss on its way from a request to a criterion."""
+    """One loss on its way from a request's signature to what holds for all requests that have it."""
 
-    call: LossCall
+    loss: LossSignature
     kind: LossKind
     output_shape: Shape
-    dtype: torch.dtype
-    device: torch.device
 
-    def criterion(self) -> Criterion:
+    def bound(self) -> BoundLoss:
         if self.kind.of_classes and len(self.output_shape) not in _CLASS_RANKS:
-            message = f"{self.call.name} takes an output [C] or [N, C], this one is {list(self.output_shape)}"
+            message = f"{self.loss.name} takes an output [C] or [N, C], this one is {list(self.output_shape)}"
             raise InvalidArgument(f"{message}: flatten the input to [N, in_features]", field="input.shape")
-        reduction, target = self._reduction(), self._target()
-        if missing := [name for name in self.kind.required if name not in self.call.arguments]:
-            raise InvalidArgument(f"{self.call.name} needs {', '.join(missing)}", field="loss.arguments")
-        arguments = {name: self._argument(name, value) for name, value in self.call.arguments.items()}
-        return Criterion(self.kind, target, arguments, reduction)
+        reduction, by_id = self._reduction(), self._check_target()
+        given = dict(self.loss.arguments)
+        if missing := [name for name in self.kind.required if name not in given]:
+            raise InvalidArgument(f"{self.loss.name} needs {', '.join(missing)}", field="loss.arguments")
+        checked = {name: self._argument(name, value) for name, value in given.items()}
+        numbers = {name: value for name, value in checked.items() if value is not None}
+        tensors = tuple(name for name, value in checked.items() if value is None)
+        classes = self.output_shape[-1] if by_id else None
+        value_shape = self.kind.unreduced_shape(self.output_shape)
+        return BoundLoss(self.kind, reduction, classes, numbers, tensors, value_shape)
 
     def _reduction(self) -> str:
-        name, given, choices = self.call.name, self.call.reduction, self.kind.reductions
+        name, given, choices = self.loss.name, self.loss.reduction, self.kind.reductions
         if given and not choices:
             raise InvalidArgument(f"{name} takes no reduction, got {given!r}", field="loss.reduction")
         if given and given not in choices:
@@ -76,62 +109,50 @@ class _Binding:
             raise InvalidArgument(message, field="loss.reduction")
         return given or ("mean" if choices else "")
 
-    def _target(self) -> Tensor | None:
-        name, target = self.call.name, self.call.target
+    def _check_target(self) -> bool:
+        """Whether the target holds class ids."""
+        name, target = self.loss.name, self.loss.target
         if self.kind.target is Target.NONE:
             if target is not None:
                 raise InvalidArgument(f"{name} takes no target", field="loss.target")
-            return None
+            return False
         if target is None:
             raise InvalidArgument(f"{name} needs a target", field="loss.target")
         by_id = self.kind.of_classes and not (self.kind.target is Target.CLASS_OR_PROBABILITIES and is_floating(target))
-        self._check_target(target, by_id=by_id)
-        return to_torch(target, self.device).to(torch.int64 if by_id else self.dtype)
-
-    def _check_target(self, target: Array, *, by_id: bool) -> None:
-        name, output_shape = self.call.name, self.output_shape
         if by_id and not is_integer(target):
             message = f"{name} takes class ids of an integer dtype, got {target.dtype}"
             raise InvalidArgument(message, field="loss.target")
         if not by_id and not is_floating(target):
             message = f"{name} takes a floating target, got {target.dtype}: cast it, as torch would have you"
             raise InvalidArgument(message, field="loss.target")
-        shape = output_shape[:-1] if by_id and self.kind.target is not Target.CLASSES else output_shape
+        self._check_target_shape(target, by_id=by_id)
+        return by_id
+
+    def _check_target_shape(self, target: TensorType, *, by_id: bool) -> None:
+        without_classes = by_id and self.kind.target is not Target.CLASSES
+        shape = self.output_shape[:-1] if without_classes else self.output_shape
         if target.shape != shape:
-            message = f"{name} of an output {list(output_shape)} takes a target {list(shape)}"
+            message = f"{self.loss.name} of an output {list(self.output_shape)} takes a target {list(shape)}"
             raise InvalidArgument(f"{message}, got {list(target.shape)}", field="loss.target")
-        if self.kind.probabilities and not bool(((target >= 0) & (target <= 1)).all()):
-            raise InvalidArgument(f"{name} takes a target in [0, 1]", field="loss.target")
-        if by_id:
-            self._check_ids(target.astype(np.int64), output_shape[-1])
 
-    def _check_ids(self, ids: Array, classes: int) -> None:
-        lowest = -1 if self.kind.target is Target.CLASSES else 0
-        wrong = (ids < lowest) | (ids >= classes)
-        if "ignore_index" in self.kind.arguments:
-            wrong &= ids != self.call.arguments.get("ignore_index", _DEFAULT_IGNORE_INDEX)
-        if wrong.any():
-            place = tuple(int(i) for i in np.argwhere(wrong)[0])
-            message = f"class id {ids[place]} at {list(place)} is out of range for {classes} classes"
-            raise InvalidArgument(message, field="loss.target", reason="CLASS_OUT_OF_RANGE")
-
-    def _argument(self, name: str, value: LossArgument) -> object:
+    def _argument(self, name: str, given: ArgumentType) -> float | None:
+        """A scalar as torch takes it; None for a tensor."""
         path = f"loss.arguments[{name}]"
         if (expected := self.kind.arguments.get(name)) is None:
             takes = ", ".join(self.kind.arguments) or "none"
-            raise InvalidArgument(f"{self.call.name} has no argument {name!r}; it takes: {takes}", field=path)
-        wanted = f"{name} of {self.call.name} takes {_WANTED[expected]}"
-        numbers = _NUMBERS.get(expected, ())
-        if not isinstance(value, np.ndarray):
-            if not isinstance(value, numbers) or (isinstance(value, bool) and bool not in numbers):
-                raise InvalidArgument(f"{wanted}, got {value!r}", field=path)
-            return float(value) if float in numbers else value
-        if not is_floating(value):
-            raise InvalidArgument(f"{wanted}, floating, got {value.dtype}: cast it", field=path)
-        if not _fits(value.shape, expected, self.output_shape):
-            message = f"{wanted}; the output is {list(self.output_shape)}, got {list(value.shape)}"
+            raise InvalidArgument(f"{self.loss.name} has no argument {name!r}; it takes: {takes}", field=path)
+        wanted = f"{name} of {self.loss.name} takes {_WANTED[expected]}"
+        if isinstance(given, Number):
+            numbers = _NUMBERS.get(expected, ())
+            if given.type not in numbers:
+                raise InvalidArgument(f"{wanted}, got {given.value!r}", field=path)
+            return float(given.value) if float in numbers else given.value
+        if not is_floating(given):
+            raise InvalidArgument(f"{wanted}, floating, got {given.dtype}: cast it", field=path)
+        if not _fits(given.shape, expected, self.output_shape):
+            message = f"{wanted}; the output is {list(self.output_shape)}, got {list(given.shape)}"
             raise InvalidArgument(message, field=path)
-        return to_torch(value, self.device).to(self.dtype)
+        return None
 
 
 def _fits(shape: Shape, expected: Argument, output_shape: Shape) -> bool:

@@ -50,6 +50,18 @@ class Device:
         """The device in torch's terms."""
         return torch.device(self.name)
 
+    def memory(self) -> dict[str, int]:
+        """Its memory in bytes: `total`; and, of a GPU, what tensors hold and what torch has taken from the system."""
+        memory = {"total": self.memory_bytes}
+        match self.torch_device.type:
+            case "cuda":
+                memory["allocated"] = torch.cuda.memory_allocated(self.torch_device)
+                memory["reserved"] = torch.cuda.memory_reserved(self.torch_device)
+            case "mps":
+                memory["allocated"] = torch.mps.current_allocated_memory()
+                memory["reserved"] = torch.mps.driver_allocated_memory()
+        return memory
+
     async def run(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function on the device's thread. A caller that is cancelled while it still waits is never computed."""
         return await asyncio.wrap_future(self.executor.submit(function, *args, **kwargs))

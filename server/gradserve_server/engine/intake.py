@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gradserve_server.engine.model import Model
-from gradserve_server.engine.state import bytes_of, select_keys
+from gradserve_server.engine.state import bytes_of, select_keys, state_dict
 from gradserve_server.engine.tensors import dtype_name
 from gradserve_server.errors import DataLoss, InvalidArgument
 from gradserve_server.safetensors_layout import LENGTH_BYTES, Layout, TensorEntry, head_bytes, read_layout
@@ -60,11 +61,18 @@ class Arrived:
         tensors: The new weights by key, on the CPU in the model's dtype.
         plan: What was taken from the file.
         sha256: Of the file.
+        is_whole: Whether it is, byte by byte, the file that `state_dict` makes of a model with these weights.
     """
 
     tensors: Mapping[str, Tensor]
     plan: LoadPlan
     sha256: bytes
+    is_whole: bool
+
+    @property
+    def state_sha256(self) -> bytes | None:
+        """Of the state_dict that the model has with these weights, if this is it."""
+        return self.sha256 if self.is_whole else None
 
 
 class Intake:
@@ -84,8 +92,14 @@ class Intake:
         self._digest = hashlib.sha256()
         self._head = bytearray()
         self._plan: LoadPlan | None = None
+        self._is_whole = True
         self._tensors: dict[str, Tensor] = {}
         self._targets: list[_Target] = []
+
+    @property
+    def is_whole(self) -> bool:
+        """As `Arrived.is_whole`; true until the head is there and tells otherwise."""
+        return self._is_whole
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the file.
@@ -117,7 +131,7 @@ class Intake:
             raise InvalidArgument(f"{self._taken} of the announced {self._total} bytes arrived", field="total_bytes")
         if self._digest.digest() != sha256:
             raise DataLoss("the bytes that arrived do not have this checksum", field="trailer.sha256")
-        return Arrived(self._tensors, self._plan, sha256)
+        return Arrived(self._tensors, self._plan, sha256, self._is_whole)
 
     def _read_head(self, data: memoryview) -> memoryview:
         """Take what belongs to the head, and give back the rest."""
@@ -130,6 +144,8 @@ class Intake:
                 return data
         layout = read_layout(bytes(self._head), self._total)
         self._plan = plan = plan_load(self._model, layout, self._options)
+        # The same head means the same tensors at the same places, and one that is not taken leaves one that stays.
+        self._is_whole = len(plan.loaded) == len(layout.entries) and self._head == state_dict(self._model).header
         self._targets = [self._target(entry, plan) for entry in reversed(layout.entries)]
         return data
 
@@ -207,7 +223,9 @@ class _Target:
         self._left -= len(mine)
         if self._tensor is not None and mine:
             if self._tensor.dtype == self._source:
-                bytes_of(self._tensor)[self._filled : self._filled + len(mine)] = mine
+                room = bytes_of(self._tensor)[self._filled : self._filled + len(mine)]
+                # Unlike an assignment this lets other threads go on, also while the memory's pages are made.
+                np.copyto(np.frombuffer(room, np.uint8), np.frombuffer(mine, np.uint8))
                 self._filled += len(mine)
             else:
                 self._convert(mine, self._tensor.view(-1))

@@ -51,19 +51,17 @@ class Blueprint:
             for layer in self.architecture.layers
         )
 
-    def row_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """The shape of one row of an input, if rows are computed as if each were alone where none is mixed.
-
-        Such an input is a tensor [..., *row], and rows of several inputs can be joined into one [N, *row].
+    def row_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what every layer computes by itself, unless it mixes rows: an input is [..., *row].
 
         Returns:
-            None if it cannot be told which dimensions count the rows.
+            Empty if it cannot be told which dimensions count such rows.
         """
         layers = self.architecture.layers
         trailing = max(_trailing_dims(layer) for layer in layers)
         if not any(_tells_channels(layer) for layer in layers):
             return shape[-trailing:] or (1,)
-        return shape[1:] if trailing == 1 and len(shape) > 1 else None
+        return shape[1:] if trailing == 1 else ()
 
     def draw(self, seed: int, dtype: torch.dtype) -> MLP:
         """Build the module on the CPU with the weights that `torch.manual_seed(seed)` and the constructors give.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,15 +14,14 @@ from torch.func import functional_call
 
 from gradserve_server.config import Limits
 from gradserve_server.engine import global_state
+from gradserve_server.engine.gradient_plan import GradientPlans
+from gradserve_server.engine.input_plan import InputPlans
 from gradserve_server.engine.mlp import MLP, Blueprint
 from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.shapes import Shape, Shapes
+from gradserve_server.engine.stack import Stack
 from gradserve_server.engine.tensors import aligned, dtype_name, to_torch
-from gradserve_server.errors import InvalidArgument, ResourceExhausted
-from gradserve_server.operations import ForwardCall, is_floating
-
-_TENSOR_OVERHEAD = 256
-"""Bytes of a reply for each tensor beside its data: name, shape and dtype, generously."""
+from gradserve_server.operations import ForwardCall
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Model:
         dtype: What they are computed in.
         shapes: The architecture's shape rules.
         limits: What a request and its reply may not exceed.
+        sha256: Of its state_dict as a file, where that is known.
     """
 
     blueprint: Blueprint
@@ -57,6 +57,7 @@ class Model:
     dtype: torch.dtype
     shapes: Shapes
     limits: Limits
+    sha256: bytes | None = None
 
     @cached_property
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -69,43 +70,19 @@ class Model:
         return {name: parameter.requires_grad for name, parameter in self.parameters.items()}
 
     @cached_property
-    def size(self) -> int:
-        """The number of elements of its parameters."""
-        return sum(parameter.numel() for parameter in self.parameters.values())
+    def stack(self) -> Stack:
+        """The layers in evaluation, for any thread."""
+        return Stack(self.module.layers, "layers")
 
-    def key(self, call: ForwardCall) -> Hashable | None:
-        """What a call shares with those that it can be computed with; None if there can be none."""
-        special = call.deterministic or self.is_random(call) or self.blueprint.mixes_rows(training=call.training)
-        return None if special or not call.input.size else self.blueprint.row_shape(call.input.shape)
+    @cached_property
+    def input_plans(self) -> InputPlans:
+        """How inputs are computed."""
+        return InputPlans(self.blueprint, self.shapes)
 
-    def check_input(self, call: ForwardCall) -> Shape:
-        """Check a request's input and give the shape of its output.
-
-        Raises:
-            InvalidArgument: If the input is not floating or a layer refuses its shape.
-            ResourceExhausted: If it is beyond a limit.
-        """
-        if not is_floating(call.input):
-            message = f"must be floating, got {call.input.dtype}: cast it, as torch would have you"
-            raise InvalidArgument(message, field="input.dtype")
-        return self.shapes.output_shape(call.input.shape, training=call.training)
-
-    def check_reply(self, elements: int, field: str, advice: str, *, tensors: int = 1) -> None:
-        """Refuse a reply of so many elements before anything is computed for it.
-
-        Args:
-            elements: Of all its tensors, in the model's dtype.
-            tensors: How many there are.
-            field: The field of the request that makes it large.
-            advice: What to do about it.
-
-        Raises:
-            ResourceExhausted: If it would be larger than a message may be.
-        """
-        size = elements * self.dtype.itemsize + tensors * _TENSOR_OVERHEAD
-        if size > self.limits.max_message_bytes:
-            message = f"the reply would have {size} bytes; this server allows {self.limits.max_message_bytes}: {advice}"
-            raise ResourceExhausted(message, field=field, reason="REPLY_TOO_LARGE")
+    @cached_property
+    def gradient_plans(self) -> GradientPlans:
+        """How Gradients are computed."""
+        return GradientPlans(self.blueprint, self.input_plans, self.requires_grad, self.dtype, self.limits)
 
     def leaf(self, call: ForwardCall) -> Tensor:
         """The input as it was sent, on the device."""
@@ -143,16 +120,23 @@ class Model:
     def moved(self, device: torch.device, dtype: torch.dtype, requires_grad: Mapping[str, bool]) -> Model:
         """This model elsewhere, in another dtype or with other flags; memory is shared where nothing changes."""
         state = {name: _converted(value, device, dtype) for name, value in self.module.state_dict().items()}
-        return self._holding(state, device, dtype, requires_grad)
+        moved = self._holding(state, device, dtype, requires_grad)
+        return moved if dtype != self.dtype else replace(moved, sha256=self.sha256)
 
     def on(self, device: torch.device) -> Model:
         """This model as one of a device, its weights left where they are: for one that has none yet."""
         return replace(self, device=device)
 
-    def with_weights(self, weights: Mapping[str, Tensor]) -> Model:
-        """This model with some of its weights replaced; they are moved to its device, and the others are shared."""
+    def with_weights(self, weights: Mapping[str, Tensor], sha256: bytes | None = None) -> Model:
+        """This model with some of its weights replaced; they are moved to its device, and the others are shared.
+
+        Args:
+            weights: By key.
+            sha256: Of the new model's state_dict as a file, where that is known.
+        """
         moved = {name: value.to(self.device) for name, value in weights.items()}
-        return self._holding({**self.module.state_dict(), **moved}, self.device, self.dtype, self.requires_grad)
+        new = self._holding({**self.module.state_dict(), **moved}, self.device, self.dtype, self.requires_grad)
+        return replace(new, sha256=sha256)
 
     def _holding(
         self, state: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, requires_grad: Mapping[str, bool]

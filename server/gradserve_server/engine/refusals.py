@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import torch
 
@@ -16,9 +15,8 @@ _NO_MEMORY = re.compile(r"can't allocate memory|out of memory")
 _DEVICE_FAULT = re.compile(r"CUDA error|CUBLAS_STATUS|cuDNN error|MPS backend")
 
 
-@contextmanager
-def torch_refusals(operation: str, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Turn what torch raises inside the block into what the caller is told.
+class torch_refusals:  # noqa: N801 - used as contextlib's are; a class, as a generator costs a microsecond
+    """Turns what torch raises inside the block into what the caller is told.
 
     Everything that this package can check was checked before; so a RuntimeError, ValueError or IndexError of torch
     is a refusal of the request's values, in torch's own words.
@@ -28,23 +26,33 @@ def torch_refusals(operation: str, dtype: torch.dtype, device: torch.device) -> 
         ResourceExhausted: If the device is out of memory.
         InvalidArgument: If torch refuses the request for another reason.
     """
-    where = f"{operation} in {dtype_name(dtype)} on {device}"
-    try:
-        yield
-    except ServiceError:
-        raise
-    except NotImplementedError as error:
-        raise Unimplemented(f"torch has no kernel for {where}: {_first_line(error)}") from error
-    except (RuntimeError, ValueError, IndexError) as error:
+
+    def __init__(self, operation: str, dtype: torch.dtype, device: torch.device) -> None:
+        self._operation = operation
+        self._dtype = dtype
+        self._device = device
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        """Raise what the caller is told, if anything was raised."""
+        if isinstance(error, (RuntimeError, ValueError, IndexError)):
+            refusal = self._refusal(error)
+            if refusal is not None:
+                raise refusal from error
+
+    def _refusal(self, error: Exception) -> ServiceError | None:
         text = _first_line(error)
+        where = f"{self._operation} in {dtype_name(self._dtype)} on {self._device}"
+        if isinstance(error, NotImplementedError) or _NO_KERNEL.search(text):
+            return Unimplemented(f"torch has no kernel for {where}: {text}")
         if _NO_MEMORY.search(text):
-            message = f"{device} is out of memory for this {operation}"
-            raise ResourceExhausted(message, reason="OUT_OF_MEMORY") from error
+            message = f"{self._device} is out of memory for this {self._operation}"
+            return ResourceExhausted(message, reason="OUT_OF_MEMORY")
         if _DEVICE_FAULT.search(text):
-            raise
-        if _NO_KERNEL.search(text):
-            raise Unimplemented(f"torch has no kernel for {where}: {text}") from error
-        raise InvalidArgument(f"torch refuses this {where}: {text}", reason="REFUSED_BY_TORCH") from error
+            return None
+        return InvalidArgument(f"torch refuses this {where}: {text}", reason="REFUSED_BY_TORCH")
 
 
 def _first_line(error: BaseException) -> str:

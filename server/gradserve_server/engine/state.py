@@ -25,24 +25,26 @@ class StateDict:
     Attributes:
         header: The file up to its first tensor.
         tensors: By key, in the file's order.
+        sha256: Of the file, where that is known.
     """
 
     header: bytes
     tensors: Mapping[str, Tensor]
+    sha256: bytes | None = None
 
     @property
     def total_bytes(self) -> int:
         """The size of the file."""
         return len(self.header) + sum(tensor.nbytes for tensor in self.tensors.values())
 
-    def chunks(self) -> Iterator[bytes | memoryview]:
-        """The file's bytes, in parts of at most `CHUNK_BYTES`; views of the weights where they are on the CPU."""
-        for start in range(0, len(self.header), CHUNK_BYTES):
-            yield self.header[start : start + CHUNK_BYTES]
+    def chunks(self, size: int = CHUNK_BYTES) -> Iterator[bytes | memoryview]:
+        """The file's bytes, in parts of at most so many; views of the weights where they are on the CPU."""
+        for start in range(0, len(self.header), size):
+            yield self.header[start : start + size]
         for tensor in self.tensors.values():
             data = bytes_of(tensor.cpu())
-            for start in range(0, len(data), CHUNK_BYTES):
-                yield data[start : start + CHUNK_BYTES]
+            for start in range(0, len(data), size):
+                yield data[start : start + size]
 
 
 def state_dict(model: Model, keys: Sequence[str] = ()) -> StateDict:
@@ -55,7 +57,8 @@ def state_dict(model: Model, keys: Sequence[str] = ()) -> StateDict:
     chosen = [(key, dtype_name(state[key].dtype), tuple(state[key].shape)) for key in select_keys(keys, list(state))]
     ordered = file_order(chosen)
     tensors = {key: state[key].contiguous() for key, _, _ in ordered}
-    return StateDict(write_layout(ordered, {"format": "pt"}), tensors)
+    sha256 = model.sha256 if len(tensors) == len(state) else None
+    return StateDict(write_layout(ordered, {"format": "pt"}), tensors, sha256)
 
 
 def select_keys(patterns: Sequence[str], keys: Sequence[str]) -> list[str]:

@@ -33,6 +33,8 @@ _STATE = "gradserve.v1.StateService"
 RULES: Mapping[str, Rule] = {
     f"{_INFERENCE}.Forward": Rule(Right.FORWARD, "model"),
     f"{_INFERENCE}.Gradient": Rule(Right.GRADIENT, "model"),
+    f"{_INFERENCE}.ForwardStream": Rule(Right.FORWARD, "request.model"),
+    f"{_INFERENCE}.GradientStream": Rule(Right.GRADIENT, "request.model"),
     f"{_MODELS}.CreateModel": Rule(Right.MODELS_WRITE, "name"),
     f"{_MODELS}.GetModel": Rule(None, "name"),
     # Its reply leaves out the models that the token is not for.

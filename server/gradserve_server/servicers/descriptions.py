@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gradserve import codec
 from gradserve.v1 import model_pb2
-from gradserve_server.hosted import HostedModel
+from gradserve_server.hosted import AnyModel, DamagedModel
 from gradserve_server.servicers.architectures import write_architecture
 
 
@@ -16,16 +16,19 @@ class Descriptions:
     """The message of each hosted model. A hosted model never changes, so its message is written once."""
 
     def __init__(self) -> None:
-        self._messages: WeakKeyDictionary[HostedModel, model_pb2.Model] = WeakKeyDictionary()
+        self._messages: WeakKeyDictionary[AnyModel, model_pb2.Model] = WeakKeyDictionary()
 
-    def of(self, hosted: HostedModel) -> model_pb2.Model:
+    def of(self, hosted: AnyModel) -> model_pb2.Model:
         """The message of a model; not to be changed."""
         if (message := self._messages.get(hosted)) is None:
             message = self._messages[hosted] = _describe(hosted)
         return message
 
 
-def _describe(hosted: HostedModel) -> model_pb2.Model:
+def _describe(hosted: AnyModel) -> model_pb2.Model:
+    if isinstance(hosted, DamagedModel):
+        reason, not_serving = hosted.failure.text, model_pb2.MODEL_STATE_NOT_SERVING
+        return model_pb2.Model(name=hosted.name, state=not_serving, state_reason=reason)
     parameters = hosted.model.describe_parameters()
     dtype = codec.dtype_from_name(hosted.model.dtype_name)
     create_time = Timestamp()

@@ -58,7 +58,7 @@ class HealthServicer:
     def _status(self, service: str) -> _ServingStatus:
         status: _ServingStatus = _Status.SERVICE_UNKNOWN
         if not service or service in self._registry:
-            failed = bool(service) and self._registry.get(service).failure is not None
+            failed = bool(service) and self._registry.find(service).failure is not None
             serving = self._lifecycle.phase is Phase.SERVING and not failed
             status = _Status.SERVING if serving else _Status.NOT_SERVING
         return status

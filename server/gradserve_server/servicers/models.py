@@ -11,8 +11,8 @@ from gradserve_server.config import Limits
 from gradserve_server.definitions import ModelUpdate, NewModel
 from gradserve_server.engine.catalogue import describe_catalogue
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.hosted import HostedModel
-from gradserve_server.registry import Registry, check_name
+from gradserve_server.hosted import AnyModel, check_name
+from gradserve_server.registry import Registry
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.architectures import read_architecture
 from gradserve_server.servicers.descriptions import Descriptions
@@ -26,9 +26,10 @@ _MOST_PATHS = 16
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     """Reads requests, asks the registry, writes replies."""
 
-    def __init__(self, registry: Registry, may_see: Callable[[str], bool]) -> None:
+    def __init__(self, registry: Registry, may_see: Callable[[str], bool], metrics_address: str) -> None:
         self._registry = registry
         self._may_see = may_see
+        self._metrics_address = metrics_address
         self._descriptions = Descriptions()
 
     async def CreateModel(  # noqa: N802 - the RPC's name
@@ -49,7 +50,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         self, request: model_pb2.GetModelRequest, context: Context
     ) -> model_pb2.GetModelResponse:
         """Describe one model."""
-        return model_pb2.GetModelResponse(model=self._descriptions.of(self._registry.get(request.name)))
+        return model_pb2.GetModelResponse(model=self._descriptions.of(self._registry.find(request.name)))
 
     async def ListModels(  # noqa: N802 - the RPC's name
         self, request: model_pb2.ListModelsRequest, context: Context
@@ -64,7 +65,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             models=page, next_page_token=page[-1].name if len(found) > len(page) else ""
         )
 
-    async def _page(self, found: list[HostedModel]) -> list[model_pb2.Model]:
+    async def _page(self, found: list[AnyModel]) -> list[model_pb2.Model]:
         """The descriptions of some models, or of as many of the first as surely fit into a message."""
         page: list[model_pb2.Model] = []
         room = self._registry.limits.max_message_bytes // 2
@@ -109,6 +110,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             ],
             num_threads=devices.threads,
             limits=_write_limits(self._registry.limits),
+            metrics_address=self._metrics_address,
             layer_types=catalogue.layer_types,
             losses=catalogue.losses,
         )
@@ -139,4 +141,6 @@ def _write_limits(limits: Limits) -> model_pb2.Limits:
         max_parameters=limits.max_parameters,
         max_layers=limits.max_layers,
         max_models=limits.max_models,
+        min_upload_bytes_per_second=limits.min_upload_bytes_per_second,
+        max_stream_requests=limits.max_stream_requests,
     )

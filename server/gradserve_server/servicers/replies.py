@@ -6,6 +6,7 @@ https://protobuf.dev/programming-guides/encoding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import numpy as np
 from gradserve import codec
 from gradserve.v1 import inference_pb2, tensor_pb2
 from gradserve_server.operations import Array, ForwardResult, GradientResult
+from gradserve_server.status import Failure
 
 _Part = bytes | memoryview
 
@@ -22,8 +24,12 @@ _LOSS: Final = inference_pb2.GradientResponse.LOSS_FIELD_NUMBER
 _GRADIENT_OUTPUT: Final = inference_pb2.GradientResponse.OUTPUT_FIELD_NUMBER
 _GRADIENTS: Final = inference_pb2.GradientResponse.GRADIENTS_FIELD_NUMBER
 _MAP_KEY, _MAP_VALUE = 1, 2
+# The answers of both kinds of streams have the same fields.
+_ID_TAG: Final = bytes([inference_pb2.ForwardStreamResponse.ID_FIELD_NUMBER << 3])
+_RESPONSE: Final = inference_pb2.ForwardStreamResponse.RESPONSE_FIELD_NUMBER
 
 _LENGTH_DELIMITED: Final = 2
+_UINT64: Final = 2**64
 _MORE: Final = 128
 _REMEMBERED: Final = 1024
 _SMALL: Final = 65_536
@@ -32,11 +38,44 @@ _SMALL: Final = 65_536
 
 def forward_reply(result: ForwardResult, version: int) -> bytes:
     """The bytes of a ForwardResponse."""
-    return b"".join((*_tensor(_OUTPUT, result.output), _forward_end(version, result.seed)))
+    return b"".join(_forward_parts(result, version))
 
 
 def gradient_reply(result: GradientResult, version: int) -> bytes:
     """The bytes of a GradientResponse."""
+    return b"".join(_gradient_parts(result, version))
+
+
+def forward_answer(request_id: int, result: ForwardResult, version: int) -> bytes:
+    """The bytes of a ForwardStreamResponse."""
+    return _answer(request_id, _forward_parts(result, version))
+
+
+def gradient_answer(request_id: int, result: GradientResult, version: int) -> bytes:
+    """The bytes of a GradientStreamResponse."""
+    return _answer(request_id, _gradient_parts(result, version))
+
+
+def failed_answer(request_id: int, failure: Failure) -> bytes:
+    """The bytes of a ForwardStreamResponse or a GradientStreamResponse of a request that failed."""
+    error = inference_pb2.CallError(
+        code=failure.code.value[0],
+        message=failure.details,
+        details=failure.status,
+        retry_pushback_ms=failure.pushback,
+    )
+    return inference_pb2.ForwardStreamResponse(id=request_id, error=error).SerializeToString()
+
+
+def _answer(request_id: int, parts: Sequence[_Part]) -> bytes:
+    return b"".join((_ID_TAG, _varint(request_id % _UINT64), _head(_RESPONSE, sum(map(len, parts))), *parts))
+
+
+def _forward_parts(result: ForwardResult, version: int) -> Sequence[_Part]:
+    return *_tensor(_OUTPUT, result.output), _forward_end(version, result.seed)
+
+
+def _gradient_parts(result: GradientResult, version: int) -> Sequence[_Part]:
     parts: list[_Part] = []
     if result.loss is not None:
         parts += _tensor(_LOSS, result.loss)
@@ -45,7 +84,7 @@ def gradient_reply(result: GradientResult, version: int) -> bytes:
     for name, gradient in result.gradients.items():
         parts += _map_entry(_GRADIENTS, name, gradient)
     parts.append(_gradient_end(version, result.seed))
-    return b"".join(parts)
+    return parts
 
 
 @lru_cache(_REMEMBERED)
@@ -80,6 +119,7 @@ def _tensor_head(field: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> by
     return _head(field, len(head) + size) + head
 
 
+@lru_cache(_REMEMBERED)
 def _head(field: int, length: int) -> bytes:
     """The tag and the length of a field that holds bytes, a string or a message."""
     return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)

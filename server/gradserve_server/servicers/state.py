@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 
 from gradserve.v1 import state_pb2, state_pb2_grpc
 from gradserve_server import snapshots, uploads
 from gradserve_server.checkpoints.manifest import Checkpoint
-from gradserve_server.engine.intake import Intake, LoadOptions
-from gradserve_server.engine.state import state_dict
-from gradserve_server.errors import DeadlineExceeded, InvalidArgument
+from gradserve_server.engine.intake import LoadOptions
+from gradserve_server.engine.state import CHUNK_BYTES, state_dict
+from gradserve_server.errors import InvalidArgument
 from gradserve_server.registry import Registry
 from gradserve_server.rpc import Context
+from gradserve_server.servicers.pace import Pace
 from gradserve_server.servicers.paging import page_size
+from gradserve_server.servicers.state_streams import Parts, outgoing
 from gradserve_server.uploads import Upload
 
-_IDLE_SECONDS = 30.0
 _LONGEST_REQUEST_ID = 128
-_LARGEST_CHUNK = 1024**2
-_SHA256_BYTES = 32
 _MOST_NOTES = 64
 _LONGEST_NOTE = 1024
 
 
 class StateServicer(state_pb2_grpc.StateServiceServicer):
-    """Moves bytes between streams and models; hashing and copying go on beside the event loop."""
+    """Moves bytes between streams and models."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        # Half of the largest message, as a chunk is not all of its message.
+        self._chunk_bytes = min(CHUNK_BYTES, registry.limits.max_message_bytes // 2)
 
     async def GetStateDict(  # noqa: N802 - the RPC's name
         self, request: state_pb2.GetStateDictRequest, context: Context
@@ -41,27 +40,18 @@ class StateServicer(state_pb2_grpc.StateServiceServicer):
         state = await hosted.device.run(state_dict, hosted.model, tuple(request.keys))
         header = state_pb2.StateDictHeader(version=hosted.version, total_bytes=state.total_bytes)
         yield state_pb2.GetStateDictResponse(header=header)
-        digest = hashlib.sha256()
-        for chunk in state.chunks():
-            data = bytes(chunk)
-            hashing = asyncio.create_task(asyncio.to_thread(digest.update, data))
-            yield state_pb2.GetStateDictResponse(chunk=data)
-            await hashing
-        trailer = state_pb2.StateDictTrailer(sha256=digest.digest())
-        yield state_pb2.GetStateDictResponse(trailer=trailer)
+        async for part in outgoing(state, self._chunk_bytes):
+            yield part
 
     async def LoadStateDict(  # noqa: N802 - the RPC's name
         self, requests: AsyncIterator[state_pb2.LoadStateDictRequest], context: Context
     ) -> state_pb2.LoadStateDictResponse:
         """Replace a model's weights by the state_dict that a stream brings."""
-        parts = _Parts(requests)
+        parts = Parts(requests, Pace(self._registry.limits.min_upload_bytes_per_second))
         header = await parts.header()
-        upload = _upload(header)
-        async with uploads.uploading(self._registry, header.model, upload) as base:
-            intake = Intake(base.model, header.total_bytes, upload.options)
-            trailer = await parts.into(intake)
-            arrived = await asyncio.to_thread(intake.finish, trailer.sha256)
-            loaded = await uploads.load(self._registry, base, arrived, upload)
+        async with uploads.uploading(self._registry, header.model, _upload(header)) as incoming:
+            trailer = await parts.into(incoming)
+            loaded = await incoming.load(trailer.sha256)
         return state_pb2.LoadStateDictResponse(
             version=loaded.version,
             missing_keys=loaded.missing_keys,
@@ -126,60 +116,13 @@ def _metadata(request: state_pb2.SaveCheckpointRequest) -> dict[str, str]:
     return metadata
 
 
-class _Parts:
-    """The stream of LoadStateDict, part by part. A sender that pauses for too long is not waited for."""
-
-    def __init__(self, requests: AsyncIterator[state_pb2.LoadStateDictRequest]) -> None:
-        self._requests = requests
-
-    async def _next(self) -> state_pb2.LoadStateDictRequest:
-        try:
-            async with asyncio.timeout(_IDLE_SECONDS):
-                return await anext(self._requests)
-        except TimeoutError:
-            raise DeadlineExceeded(f"the next part did not come within {_IDLE_SECONDS:g} seconds") from None
-        except StopAsyncIteration:
-            raise InvalidArgument("the stream ended before its trailer", field="trailer") from None
-
-    async def header(self) -> state_pb2.LoadStateDictHeader:
-        """The first part."""
-        part = await self._next()
-        if part.WhichOneof("part") != "header":
-            raise InvalidArgument("the first part must be a header", field="header")
-        return part.header
-
-    async def into(self, intake: Intake) -> state_pb2.StateDictTrailer:
-        """Feed all chunks to an intake, each while the next one arrives, and give the last part."""
-        feeding: asyncio.Task[None] | None = None
-        try:
-            while True:
-                part = await self._next()
-                if feeding is not None:
-                    await feeding
-                    feeding = None
-                match part.WhichOneof("part"):
-                    case "chunk" if len(part.chunk) <= _LARGEST_CHUNK:
-                        feeding = asyncio.create_task(asyncio.to_thread(intake.feed, part.chunk))
-                    case "chunk":
-                        raise InvalidArgument(f"a chunk has at most {_LARGEST_CHUNK} bytes", field="chunk")
-                    case "trailer" if len(part.trailer.sha256) == _SHA256_BYTES:
-                        return part.trailer
-                    case "trailer":
-                        raise InvalidArgument(f"must have {_SHA256_BYTES} bytes", field="trailer.sha256")
-                    case _:
-                        raise InvalidArgument("a second header, or an empty part", field="header")
-        finally:
-            if feeding is not None:
-                # The thread writes into memory of the intake: let it finish, whatever it finds.
-                await asyncio.wait([feeding])
-
-
 def _upload(header: state_pb2.LoadStateDictHeader) -> Upload:
     if header.total_bytes < 1:
         raise InvalidArgument(f"must be at least 1, got {header.total_bytes}", field="total_bytes")
     if len(header.request_id) > _LONGEST_REQUEST_ID:
         raise InvalidArgument(f"has at most {_LONGEST_REQUEST_ID} characters", field="request_id")
     return Upload(
+        total_bytes=header.total_bytes,
         options=LoadOptions(
             strict=header.strict if header.HasField("strict") else True, keys=tuple(header.keys), cast=header.cast
         ),

@@ -20,6 +20,7 @@ from gradserve_server.engine.building import build
 from gradserve_server.engine.device import Devices
 from gradserve_server.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, ServiceError
 from gradserve_server.hosted import HostedModel
+from gradserve_server.metrics import Metrics
 from gradserve_server.operations import Array, ForwardCall, ForwardResult
 
 ARCHITECTURE = mlp(64, (1024,), 8, "ReLU")
@@ -44,7 +45,7 @@ class Bench:
     batches: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.batcher = Batcher(lambda: self.hosted, self.config)
+        self.batcher = Batcher(lambda: self.hosted, self.config, Metrics())
         self.operation: Operation[ForwardCall, ForwardResult] = replace(FORWARD, compute=self._compute)
 
     def _compute(self, model, works):
@@ -55,10 +56,10 @@ class Bench:
         self, x: Array, origin: Caller = Caller(), *, if_version: int | None = None, deterministic: bool = False
     ) -> tuple[Array, int]:
         """Have a Forward computed; the output and the version."""
-        call = ForwardCall(x, deterministic=deterministic)
-        return await self.batcher.submit(
-            Request(self.operation, call, lambda result, version: (result.output, version), origin, if_version)
-        )
+        call = ForwardCall(x, deterministic=deterministic, if_version=if_version)
+        request = Request(self.operation, lambda: call, lambda result, version: (result.output, version), origin)
+        reply = self.batcher.submit(request)
+        return await reply if isinstance(reply, asyncio.Future) else reply
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:
@@ -102,7 +103,8 @@ def hosted(devices: Devices) -> HostedModel:
 def host(devices: Devices, architecture: Architecture, dtype: str = "float32", version: int = 1) -> HostedModel:
     device = devices.resolve("cpu")
     model = build(architecture, 0, dtype, device, Limits())
-    return HostedModel("m", version, model, device, ("Forward",), datetime.now(UTC), 0)
+    now = datetime.now(UTC)
+    return HostedModel("m", version, model, device, ("Forward",), now, now, 0)
 
 
 def alone(hosted: HostedModel, x: Array) -> Array:
@@ -234,6 +236,7 @@ def test_a_request_whose_time_is_over_before_the_device_is_free_is_never_compute
     async def body() -> list[object]:
         async with bench.busy():
             task = asyncio.create_task(bench.submit(rows(), Caller(seconds_left=0.001)))
+            await settled()
             await asyncio.sleep(0.002)
         return await outcomes([task])
 
@@ -248,6 +251,7 @@ def test_a_request_without_a_deadline_waits_no_longer_than_is_set(hosted):
         end = threading.Event()
         holding = hosted.device.executor.submit(end.wait)
         task = asyncio.create_task(bench.submit(rows()))
+        await settled()
         await asyncio.sleep(0.002)
         end.set()
         await asyncio.wrap_future(holding)
@@ -355,9 +359,7 @@ def test_a_reply_that_cannot_be_built_fails_that_request_alone(hosted):
 
     async def body() -> list[object]:
         async with bench.busy():
-            bad = asyncio.create_task(
-                bench.batcher.submit(Request(bench.operation, ForwardCall(rows()), reply, Caller()))
-            )
+            bad = bench.batcher.submit(Request(bench.operation, lambda: ForwardCall(rows()), reply, Caller()))
             good = asyncio.create_task(bench.submit(rows()))
         return await outcomes([bad, good])
 

@@ -5,30 +5,22 @@ import pytest
 from gradserve_server.batching import policy
 
 
-@pytest.mark.parametrize(
-    ("cost", "lone", "max_delay", "expected"),
-    [
-        (2_213, False, 0.0, True),
-        (65_536, False, 0.0, True),
-        (65_537, False, 0.0, False),
-        (65_537, True, 0.0, True),
-        (4_194_304, True, 0.0, True),
-        (4_194_305, True, 0.0, False),
-        (1, True, 0.001, False),
-    ],
-)
-def test_tiny_work_is_done_at_once_and_small_work_for_a_lone_caller(cost, lone, max_delay, expected):
-    assert policy.is_computed_at_once(cost, lone=lone, max_delay=max_delay) is expected
+@pytest.mark.parametrize(("cost", "expected"), [(1, True), (65_536, True), (65_537, False)])
+def test_work_is_tiny_that_costs_no_more_than_to_hand_it_over(cost, expected):
+    assert policy.is_tiny(cost) is expected
+
+
+@pytest.mark.parametrize(("cost", "expected"), [(65_537, True), (4_194_304, True), (4_194_305, False)])
+def test_work_is_small_that_holds_up_the_loop_for_some_hundred_microseconds(cost, expected):
+    assert policy.is_small(cost) is expected
 
 
 @pytest.mark.parametrize(
-    ("last_batch", "since_last", "expected"),
-    [(0, float("inf"), True), (1, 0.001, True), (1, 10e-6, False), (2, 1.0, False), (64, 1.0, False)],
+    ("last_batch", "at_once", "expected"),
+    [(0, 0, True), (1, 0, True), (1, 15, True), (1, 16, False), (2, 0, False), (64, 15, False)],
 )
-def test_a_caller_is_lone_whose_requests_come_one_by_one_and_no_sooner_than_a_round_trip(
-    last_batch, since_last, expected
-):
-    assert policy.is_lone(last_batch=last_batch, since_last=since_last) is expected
+def test_a_caller_is_lone_whose_requests_come_one_by_one_whenever_that_can_be_seen(last_batch, at_once, expected):
+    assert policy.is_lone(last_batch=last_batch, at_once=at_once) is expected
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ LAYERS = (Layer("Linear", {"in_features": 2, "out_features": 1, "bias": True}), 
 def stored_model(version: int, weights: WeightsFile) -> StoredModel:
     return StoredModel(
         version=version,
+        version_time=NOW,
         layers=LAYERS,
         dtype="float32",
         device="cpu",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
 
+from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.manifest import Manifest, WeightsFile, retained
 from gradserve_server.checkpoints.store import Store
+from gradserve_server.errors import ServiceError
 from tests.server.checkpoints.examples import checkpoint, deleted, manifest
 
 _AUTOMATIC = 2
@@ -30,6 +33,9 @@ class RandomChanges:
         if self._rng.random() < 0.1:
             self._write(store, name)
             return None
+        if kept is not None and self._rng.random() < 0.1:
+            self._draft(store, name).discard()
+            return kept
         if kept is None or kept.model is None:
             weights = self._write(store, name)
             return manifest(self._version, weights, kept.checkpoints if kept else ())
@@ -38,7 +44,7 @@ class RandomChanges:
         return self._rng.choice(changes)(store, name, kept)
 
     def _load(self, store: Store, name: str, kept: Manifest) -> Manifest:
-        weights = self._write(store, name)
+        weights = self._write(store, name) if self._rng.random() < 0.5 else self._adopt(store, name, kept)
         automatic = checkpoint(f"auto-{self._version}", self._version, weights, automatic=True)
         return manifest(self._version, weights, retained((*kept.checkpoints, automatic), _AUTOMATIC))
 
@@ -60,6 +66,31 @@ class RandomChanges:
 
     def _delete(self, _store: Store, _name: str, kept: Manifest) -> Manifest:
         return deleted(kept)
+
+    def _adopt(self, store: Store, name: str, kept: Manifest) -> WeightsFile:
+        draft = self._draft(store, name)
+        try:
+            if self._rng.random() < 0.5:
+                # What the store commits while a draft is there leaves it alone.
+                store.commit(name, kept)
+            return store.adopt(name, self._version, draft)
+        finally:
+            draft.discard()
+
+    def _draft(self, store: Store, name: str) -> Draft:
+        self._version += 1
+        content = self._rng.randbytes(self._rng.randint(1, 200))
+        self.contents[hashlib.sha256(content).digest()] = content
+        middle = self._rng.randint(0, len(content))
+        draft = store.draft(name)
+        try:
+            draft.write(content[:middle])
+            draft.write(content[middle:])
+            draft.finish(hashlib.sha256(content).digest())
+        except ServiceError:
+            draft.discard()
+            raise
+        return draft
 
     def _write(self, store: Store, name: str) -> WeightsFile:
         self._version += 1

@@ -8,10 +8,12 @@ importing everything takes, and leaves in the trace nothing but the save.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import sys
 from pathlib import Path
 
+from gradserve_server.checkpoints.manifest import WeightsFile
 from gradserve_server.checkpoints.store import Store, open_store
 from gradserve_server.errors import ServiceError
 from tests.server.checkpoints.examples import manifest
@@ -19,6 +21,8 @@ from tests.server.checkpoints.examples import manifest
 NAME = "classifier"
 BEGIN, END = "/the-save-begins", "/the-save-has-ended"
 SAVED, DONE = "saved", "done"
+UPLOADED = 3
+"""The version whose weights are written before it is known that they will be kept."""
 
 _PR_SET_PTRACER = 0x59616D61
 
@@ -31,8 +35,22 @@ def content(version: int) -> bytes:
 def save(store: Store, version: int) -> None:
     """Keep a model at a version; its weights come in two chunks."""
     data = content(version)
-    weights = store.write_weights(NAME, version, [data[:100], memoryview(data)[100:]])
+    if version == UPLOADED:
+        weights = _adopted(store, data)
+    else:
+        weights = store.write_weights(NAME, version, [data[:100], memoryview(data)[100:]])
     store.commit(NAME, manifest(version, weights))
+
+
+def _adopted(store: Store, data: bytes) -> WeightsFile:
+    draft = store.draft(NAME)
+    try:
+        draft.write(data[:100])
+        draft.write(data[100:])
+        draft.finish(hashlib.sha256(data).digest())
+        return store.adopt(NAME, UPLOADED, draft)
+    finally:
+        draft.discard()
 
 
 def _save_when_traced(folder: Path, version: int) -> None:

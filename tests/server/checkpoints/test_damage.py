@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from gradserve_server.checkpoints.damage import LEAP, unused_version
 from gradserve_server.checkpoints.manifest import Manifest
 from gradserve_server.checkpoints.names import MANIFEST
 from gradserve_server.checkpoints.store import Store
@@ -126,4 +128,18 @@ def test_a_damaged_model_can_be_deleted_and_nothing_of_it_is_left(disk, kept):
     store = opened(disk)
     store.commit(NAME, deleted(kept))
     assert disk.tree() == {NAME: {MANIFEST}}
-    assert opened(disk).manifest(NAME) == deleted(kept)
+    assert opened(disk).manifest(NAME) == replace(deleted(kept), last_version=3 + LEAP)
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "highest"),
+    [
+        ([], b"", 0),
+        (["7-1f0c62aa.safetensors", "12-1f0c62aa.safetensors", "99-notes.txt", "manifest.json"], b"", 12),
+        (["7-1f0c62aa.safetensors"], b' "last_version": 1007,\n "model": {"version": 7,', 1007),
+        ([], b'"last_version": 3, "model": {"version": 70, "la', 70),
+        (["9999999999999999999-1f0c62aa.safetensors"], b'"version": 9999999999999999999', 0),
+    ],
+)
+def test_where_a_manifest_is_damaged_the_next_version_is_far_above_all_that_can_be_read(names, text, highest):
+    assert unused_version(names, text) == highest + LEAP

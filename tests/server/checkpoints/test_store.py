@@ -16,7 +16,6 @@ import pytest
 from gradserve_server.checkpoints.names import MANIFEST
 from gradserve_server.checkpoints.store import open_store
 from gradserve_server.errors import FailedPrecondition, NotFound, Unavailable
-from tests.server.checkpoints import endless_saves
 from tests.server.checkpoints.examples import checkpoint, deleted
 from tests.server.checkpoints.folder_contents import leftovers
 from tests.server.checkpoints.use import live_weights, save
@@ -150,9 +149,13 @@ class TestTheFolder:
             pass
 
     def test_a_killed_process_does_not_keep_it(self, folder):
-        command = [sys.executable, "-m", endless_saves.__name__, str(folder)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout.readline().strip() == endless_saves.READY
+        program = (
+            "import pathlib, sys; from gradserve_server.checkpoints.store import open_store; "
+            "store = open_store(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+        )
+        command = [sys.executable, "-c", program, str(folder)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline().strip() == "open"
             with pytest.raises(FailedPrecondition):
                 open_store(folder)
             process.send_signal(signal.SIGKILL)

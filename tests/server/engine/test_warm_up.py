@@ -1,23 +1,14 @@
 """The first forward and backward of a model."""
 
 import itertools
-from collections.abc import Iterator
 
 import pytest
 
 from gradserve_server.architecture import Architecture, Layer
 from gradserve_server.config import Limits
 from gradserve_server.engine.building import build
-from gradserve_server.engine.device import Device, Devices
 from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
-
-
-@pytest.fixture(scope="module")
-def cpu() -> Iterator[Device]:
-    devices = Devices(threads=1)
-    yield devices.resolve("cpu")
-    devices.close()
 
 
 def linears(*widths: int) -> tuple[Layer, ...]:

@@ -11,6 +11,7 @@ import pytest
 from gradserve.v1 import model_pb2, model_pb2_grpc
 from gradserve_server.config import ServerConfig
 from gradserve_server.credentials import server_credentials
+from gradserve_server.metrics import Metrics
 from gradserve_server.rpc import Context, handlers
 from gradserve_server.security.protection import Protection
 from gradserve_server.servicers.guard import Guard
@@ -42,7 +43,8 @@ async def identity(config: ServerConfig, credentials: grpc.ChannelCredentials | 
     protection = Protection.of(config)
     guard = Guard(protection.tokens, client_certificates=config.tls_client_ca is not None)
     server = grpc.aio.server(interceptors=guard.interceptors)
-    server.add_generic_rpc_handlers((handlers(SERVICE, guard.guarded(SERVICE, TellingServicer(guard))),))
+    servicer = guard.guarded(SERVICE, TellingServicer(guard))
+    server.add_generic_rpc_handlers((handlers(SERVICE, servicer, Metrics()),))
     if protection.certificates is None or credentials is None:
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
     else:

@@ -53,7 +53,11 @@ def _options(**flags: Any) -> ServeOptions:  # noqa: ANN401 - click decides thei
 @click.option(
     "--listen", metavar="HOST:PORT", help="Serve gRPC here; port 0 takes a free one.  [default: 127.0.0.1:50051]"
 )
-@click.option("--metrics-listen", metavar="HOST:PORT", help="Serve Prometheus metrics here.")
+@click.option(
+    "--metrics-listen",
+    metavar="HOST:PORT",
+    help="Serve metrics and HTTP health checks here.  [default: 127.0.0.1:9464]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Keep the models here.")
 @click.option("--ephemeral", is_flag=True, help="Keep nothing on disk.")
 @click.option("--examples", is_flag=True, help="Serve logistic-regression, mlp-50-30-20-3 and digits too.")

@@ -1,0 +1,181 @@
+"""What a model makes of a Gradient of some signature, before the values of its tensors are looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from gradserve_server.config import Limits
+from gradserve_server.engine.binding import BoundLoss, bind
+from gradserve_server.engine.input_plan import InputPlan, InputPlans
+from gradserve_server.engine.mlp import Blueprint
+from gradserve_server.engine.reply import check_reply
+from gradserve_server.engine.row_losses import RowLoss, row_loss
+from gradserve_server.engine.shapes import Shape
+from gradserve_server.engine.signature import Signature, TensorType
+from gradserve_server.errors import InvalidArgument
+from gradserve_server.operations import is_floating
+from gradserve_server.selection import Selection, select
+
+_REMEMBERED = 256
+
+# Globs may be long, and what is remembered must not grow with them.
+_LONGEST_REMEMBERED = 1024
+
+_ROWS_AND_FEATURES = 2
+
+# Bytes of the gradients of parameters. What the requests of a batch share is little beside larger ones, and to hold
+# many of those at once takes fresh memory where one after the other would take the same again.
+_LARGEST_IN_BATCH = 256 * 1024
+
+_PASSES = 3
+"""A backward costs about two forwards."""
+
+
+@dataclass(frozen=True)
+class GradientPlan:
+    """How requests of one signature are computed.
+
+    Attributes:
+        input: How their input is.
+        key: As in Work.
+        cost: As in Work.
+        large: Whether each is better computed by itself, though it could share a batch.
+        selection: With respect to what they differentiate.
+        names: The names of the selected parameters.
+        loss: What they differentiate; None for the output itself.
+        row_loss: The same where rows of several requests can be evaluated in one go; else None.
+        values: How many values a mean is taken of.
+    """
+
+    input: InputPlan
+    key: Hashable | None
+    cost: int
+    large: bool
+    selection: Selection
+    names: AbstractSet[str]
+    loss: BoundLoss | None
+    row_loss: RowLoss | None
+    values: int
+
+
+class GradientPlans:
+    """The plans of one architecture, dtype and set of requires_grad flags, remembered. It holds no weights."""
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        inputs: InputPlans,
+        requires_grad: Mapping[str, bool],
+        dtype: torch.dtype,
+        limits: Limits,
+    ) -> None:
+        self._blueprint = blueprint
+        self._inputs = inputs
+        self._requires_grad = requires_grad
+        self._dtype = dtype
+        self._limits = limits
+        self._sizes = {name: parameter.numel() for name, parameter in blueprint.skeleton.named_parameters()}
+        self._remembered = lru_cache(_REMEMBERED)(self._plan)
+
+    def plan(self, signature: Signature) -> GradientPlan:
+        """The plan of a request with this signature.
+
+        Raises:
+            ServiceError: If such a request is refused.
+        """
+        length = sum(map(len, signature.wrt))
+        return self._remembered(signature) if length <= _LONGEST_REMEMBERED else self._plan(signature)
+
+    def _plan(self, signature: Signature) -> GradientPlan:
+        own = signature.input
+        input_plan = self._inputs.plan(own.dtype, own.shape, signature.training, signature.deterministic)
+        selection = select(signature.wrt, self._requires_grad)
+        if signature.per_sample:
+            self._check_rows(signature)
+        loss = _bound_loss(signature, input_plan.output_shape)
+        self._check_reply(signature, selection, input_plan.output_shape, loss)
+        return GradientPlan(
+            input=input_plan,
+            key=None if signature.per_sample else input_plan.row or None,
+            cost=_PASSES * input_plan.cost,
+            large=self._parameter_elements(selection) * self._dtype.itemsize > _LARGEST_IN_BATCH,
+            selection=selection,
+            names=frozenset(selection.parameters),
+            loss=loss,
+            row_loss=_row_loss(signature, loss, input_plan.row),
+            values=math.prod(input_plan.output_shape if loss is None else loss.value_shape),
+        )
+
+    def _parameter_elements(self, selection: Selection) -> int:
+        return sum(self._sizes[name] for name in selection.parameters)
+
+    def _check_rows(self, signature: Signature) -> None:
+        if len(signature.input.shape) < _ROWS_AND_FEATURES:
+            message = f"per_sample takes an input [N, in_features], got {list(signature.input.shape)}"
+            raise InvalidArgument(message, field="input.shape")
+        if self._blueprint.mixes_rows(training=signature.training):
+            message = "per_sample has no meaning where BatchNorm1d computes its statistics over the rows"
+            raise InvalidArgument(message, field="per_sample", reason="ROWS_NOT_INDEPENDENT")
+
+    def _check_reply(
+        self, signature: Signature, selection: Selection, output_shape: Shape, loss: BoundLoss | None
+    ) -> None:
+        own = signature.input
+        repeats = own.shape[0] if signature.per_sample else 1
+        parameters = self._parameter_elements(selection) * repeats
+        elements = parameters
+        if loss is not None:
+            elements += repeats if signature.grad_output is None else math.prod(loss.value_shape)
+        if signature.return_output:
+            elements += math.prod(output_shape)
+        if selection.input:
+            elements += math.prod(own.shape) * math.ceil(own.dtype.itemsize / self._dtype.itemsize)
+        field, advice = "input.shape", "send fewer rows at a time"
+        if parameters:
+            field, advice = "wrt", f"name fewer parameters in wrt, or {advice}"
+        # Loss, output and the input's gradient beside those of the parameters.
+        tensors = len(selection.parameters) + 3
+        check_reply(self._limits, self._dtype, elements, tensors, field, advice)
+
+
+def _bound_loss(signature: Signature, output_shape: Shape) -> BoundLoss | None:
+    vector = signature.grad_output
+    if signature.loss is None:
+        if vector is None:
+            raise InvalidArgument("either loss or grad_output is required", field="loss")
+        _check_vector(vector, output_shape)
+        return None
+    loss = bind(signature.loss, output_shape)
+    if loss.reduction != "none":
+        if vector is not None:
+            message = "grad_output beside a loss needs reduction none, which leaves something to weight"
+            raise InvalidArgument(message, field="grad_output")
+    elif vector is not None:
+        _check_vector(vector, loss.value_shape)
+    elif not signature.per_sample or math.prod(loss.value_shape[1:]) != 1:
+        message = "reduction none leaves more than a scalar to differentiate: give grad_output"
+        hint = "" if signature.per_sample else ", or ask for per_sample"
+        raise InvalidArgument(message + hint, field="loss.reduction")
+    return loss
+
+
+def _row_loss(signature: Signature, loss: BoundLoss | None, row: Shape) -> RowLoss | None:
+    # Class ids are for the last of two dimensions, which a row of more than one has not.
+    if len(row) > 1 and loss is not None and loss.kind.of_classes:
+        return None
+    return row_loss("" if signature.loss is None else signature.loss.name, loss)
+
+
+def _check_vector(vector: TensorType, shape: Shape) -> None:
+    if not is_floating(vector):
+        message = f"must be floating, got {vector.dtype}: cast it, as torch would have you"
+        raise InvalidArgument(message, field="grad_output.dtype")
+    if vector.shape != shape:
+        message = f"must have shape {list(shape)}, got {list(vector.shape)}"
+        raise InvalidArgument(message, field="grad_output.shape")
