@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -48,12 +47,11 @@ def open_channel(options: ChannelOptions) -> grpc.Channel:
     """Open a channel; it connects when it is first used.
 
     Raises:
-        OSError: The file of certificates cannot be read.
+        OSError: A file of certificates cannot be read.
     """
-    if options.tls_ca is None:
+    if options.tls is None:
         return grpc.insecure_channel(options.target, channel_arguments(options))
-    credentials = grpc.ssl_channel_credentials(Path(options.tls_ca).read_bytes())
-    return grpc.secure_channel(options.target, credentials, channel_arguments(options))
+    return grpc.secure_channel(options.target, options.tls.credentials(), channel_arguments(options))
 
 
 def channel_arguments(options: ChannelOptions) -> Sequence[tuple[str, Any]]:

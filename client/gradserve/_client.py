@@ -17,6 +17,7 @@ from gradserve._model import Model
 from gradserve._model_requests import DeviceLike, DTypeLike
 from gradserve._options import UNSET, CallOptions, Timeout
 from gradserve._results import ModelInfo, ServerInfo
+from gradserve._tls import FilePath, Tls
 from gradserve.v1 import model_pb2
 
 
@@ -32,13 +33,14 @@ class Client:
     once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as there are options
         self,
         target: str | None = None,
         *,
         timeout: Timeout = UNSET,
         token: str | None = None,
-        tls_ca: str | os.PathLike[str] | None = None,
+        tls_ca: FilePath | None = None,
+        tls_certificate: tuple[FilePath, FilePath] | None = None,
         metadata: Iterable[tuple[str, str | bytes]] = (),
         max_message_bytes: int = _options.DEFAULT_MAX_MESSAGE_BYTES,
     ) -> None:
@@ -49,15 +51,19 @@ class Client:
             timeout: Seconds that a call may take; None for no limit. Default: GRADSERVE_TIMEOUT, else 10.
             token: What to show the server as the caller's right. Default: GRADSERVE_TOKEN, else none.
             tls_ca: A file of PEM certificates to trust. Default: GRADSERVE_TLS_CA, else no TLS.
+            tls_certificate: The PEM files of a certificate, to tell the server who calls, and of its private key.
+                Default: GRADSERVE_TLS_CERTIFICATE and GRADSERVE_TLS_KEY, else none.
             metadata: Pairs to send with every call.
             max_message_bytes: The largest message to send or receive; the server has a limit of its own.
 
         Raises:
-            ValueError: The timeout is not positive, or a token would leave this host without TLS.
-            OSError: The file of certificates cannot be read.
+            ValueError: The timeout is not positive, a token would leave this host without TLS, or there is a
+                certificate without its key or without `tls_ca`.
+            OSError: A file of certificates cannot be read.
         """
+        tls = Tls.find(tls_ca, tls_certificate, os.environ)
         channel = _options.channel_options(
-            target, token=token, tls_ca=tls_ca, max_message_bytes=max_message_bytes, environ=os.environ
+            target, token=token, tls=tls, max_message_bytes=max_message_bytes, environ=os.environ
         )
         calls = CallOptions(_options.default_timeout(timeout, os.environ), tuple(metadata))
         self._caller = Caller(Connection(channel), calls)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from gradserve._tls import Tls
 
 DEFAULT_TARGET: Final = "localhost:50051"
 DEFAULT_TIMEOUT: Final = 10.0
@@ -40,13 +41,13 @@ class ChannelOptions:
     Attributes:
         target: The server's address as gRPC takes it: "host:port", "unix:path" or "dns:///host:port".
         token: What to show the server as the caller's right; None for none.
-        tls_ca: A file of PEM certificates to trust; None for a connection without TLS.
+        tls: The files of certificates; None for a connection without TLS.
         max_message_bytes: The largest message to send or receive.
     """
 
     target: str
     token: str | None = field(repr=False)
-    tls_ca: str | None
+    tls: Tls | None
     max_message_bytes: int
 
     @property
@@ -72,23 +73,22 @@ def channel_options(
     target: str | None,
     *,
     token: str | None,
-    tls_ca: str | os.PathLike[str] | None,
+    tls: Tls | None,
     max_message_bytes: int,
     environ: Mapping[str, str],
 ) -> ChannelOptions:
-    """Fill what is None from GRADSERVE_TARGET, GRADSERVE_TOKEN and GRADSERVE_TLS_CA.
+    """Fill what is None from GRADSERVE_TARGET and GRADSERVE_TOKEN.
 
     Raises:
         ValueError: A token would cross the network in clear.
     """
-    ca = tls_ca if tls_ca is not None else environ.get("GRADSERVE_TLS_CA") or None
     options = ChannelOptions(
         target=target or environ.get("GRADSERVE_TARGET") or DEFAULT_TARGET,
         token=token if token is not None else environ.get("GRADSERVE_TOKEN") or None,
-        tls_ca=None if ca is None else os.fspath(ca),
+        tls=tls,
         max_message_bytes=max_message_bytes,
     )
-    if options.token and options.tls_ca is None and not options.is_local:
+    if options.token and options.tls is None and not options.is_local:
         raise ValueError(f"a token is sent to {options.target} only over TLS: give tls_ca, or GRADSERVE_TLS_CA")
     return options
 

@@ -15,8 +15,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from gradserve.v1 import inference_pb2, model_pb2, state_pb2
 from gradserve_server.archive import Archive
 from gradserve_server.changes import Changes
+from gradserve_server.channel_options import channel_options
 from gradserve_server.checkpoints.store import open_store
 from gradserve_server.config import Address, Config, ConfigError
+from gradserve_server.credentials import server_credentials
 from gradserve_server.definitions import NewModel
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.engine.device import Devices
@@ -30,7 +32,9 @@ from gradserve_server.metrics import Metrics, MetricsPage, Readings
 from gradserve_server.monitoring import routes
 from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
-from gradserve_server.rpc import handlers
+from gradserve_server.rpc import handlers, open_gate
+from gradserve_server.security.protection import Protection
+from gradserve_server.servicers.guard import Guard
 from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
 from gradserve_server.servicers.models import ModelServicer
@@ -49,6 +53,7 @@ class _Parts:
     devices: Devices
     archive: Archive
     registry: Registry
+    protection: Protection
     metrics: Metrics
     http: HttpEndpoint
     streams: Streams
@@ -101,6 +106,15 @@ class Server:
         models = self._parts.registry.models()
         return [model for model in models if isinstance(model, HostedModel) and model.failure is None]
 
+    @property
+    def is_protected(self) -> bool:
+        """Whether there are files of tokens or certificates."""
+        return self._parts.protection != Protection(None, None)
+
+    def reload(self) -> None:
+        """Look at once whether the files of tokens and certificates have changed."""
+        self._parts.protection.look()
+
     async def drain(self) -> bool:
         """Stop without a failed call: say so, go on answering until callers have noticed, finish what is in flight.
 
@@ -127,10 +141,15 @@ class Server:
         listen = self._config.server.listen
         if _is_taken_socket(listen):
             raise OSError(f"cannot listen on {listen}: another server is there")
+        server, certificates = self._parts.grpc_server, self._parts.protection.certificates
         try:
-            port = self._parts.grpc_server.add_insecure_port(listen)
+            if certificates is None:
+                port = server.add_insecure_port(listen)
+            else:
+                port = server.add_secure_port(listen, server_credentials(certificates))
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {listen}: is another server there?") from error
+            doubts = "is another server there" + (", or can gRPC not use the certificate" if certificates else "")
+            raise OSError(f"cannot listen on {listen}: {doubts}?") from error
         address = Address.parse(listen)
         return listen if address.port is None else f"{listen.rpartition(':')[0]}:{port}"
 
@@ -152,6 +171,7 @@ def _is_taken_socket(listen: str) -> bool:
 
 
 def _assemble(config: Config) -> _Parts:
+    protection = Protection.of(config.server)
     keep_freed_messages()
     changes = Changes()
     lifecycle = Lifecycle(changes)
@@ -162,28 +182,35 @@ def _assemble(config: Config) -> _Parts:
     registry = Registry(devices, config.limits, archive, changes, metrics)
     http = _http_endpoint(config.server.metrics_listen)
     streams = Streams(config.limits.max_stream_requests)
-    server = grpc.aio.server(options=_channel_options(config))
-    services = (
-        (
-            inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
-            InferenceServicer(Dispatcher(registry, config.batching, metrics), streams),
+    guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
+    server = grpc.aio.server(interceptors=guard.interceptors, options=channel_options(config))
+    parts = _Parts(changes, lifecycle, devices, archive, registry, protection, metrics, http, streams, server)
+    _add_services(parts, guard, config)
+    return parts
+
+
+def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
+    dispatcher = Dispatcher(parts.registry, config.batching, parts.metrics)
+    own = {
+        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: InferenceServicer(
+            dispatcher, parts.streams, guard.identity
         ),
-        (model_pb2.DESCRIPTOR.services_by_name["ModelService"], ModelServicer(registry, http.address)),
-        (state_pb2.DESCRIPTOR.services_by_name["StateService"], StateServicer(registry)),
-    )
+        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: ModelServicer(
+            parts.registry, guard.may_see, parts.http.address
+        ),
+        state_pb2.DESCRIPTOR.services_by_name["StateService"]: StateServicer(parts.registry),
+    }
     health = health_pb2.DESCRIPTOR.services_by_name["Health"]
-    server.add_generic_rpc_handlers(
-        (
-            *(handlers(service, servicer, metrics, lifecycle.check_started) for service, servicer in services),
-            handlers(health, HealthServicer(registry, lifecycle, changes), metrics),
-        )
-    )
+    # These answer while the server starts, too.
+    general: dict[Any, object] = {health: HealthServicer(parts.registry, parts.lifecycle, parts.changes)}
     if config.server.reflection:
-        names = [service.full_name for service, _ in services]
-        servicer = reflection.aio.ReflectionServicer((*names, health.full_name, reflection.SERVICE_NAME))
-        described: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-        server.add_generic_rpc_handlers((handlers(described, servicer, metrics),))
-    return _Parts(changes, lifecycle, devices, archive, registry, metrics, http, streams, server)
+        reflected = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+        names = (service.full_name for service in (*own, *general, reflected))
+        general[reflected] = reflection.aio.ReflectionServicer(tuple(names))
+    for services, gate in ((own, parts.lifecycle.check_started), (general, open_gate)):
+        for service, servicer in services.items():
+            handler = handlers(service, guard.guarded(service, servicer), parts.metrics, gate)
+            parts.grpc_server.add_generic_rpc_handlers((handler,))
 
 
 def _http_endpoint(listen: str) -> HttpEndpoint:
@@ -193,18 +220,3 @@ def _http_endpoint(listen: str) -> HttpEndpoint:
     except OSError as error:
         message = f"cannot listen on {listen} for metrics: {error.strerror}; --metrics-listen takes another address"
         raise OSError(message) from error
-
-
-def _channel_options(config: Config) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", config.limits.max_message_bytes),
-        ("grpc.max_send_message_length", config.limits.max_message_bytes),
-        # Otherwise a second server on the same port is not refused, and the two share its calls.
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_concurrent_streams", 1024),
-        # A client may ping each minute, also without calls; twice as often is not yet abuse.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
-    ]

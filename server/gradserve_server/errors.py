@@ -10,6 +10,8 @@
     ├── ResourceExhausted    too large, too many, too busy, or out of memory
     ├── DeadlineExceeded     a request was not computed, or the next part of a stream did not come, in time
     ├── DataLoss             bytes are not what they were when their checksum was made
+    ├── Unauthenticated      no token, or one that is not known
+    ├── PermissionDenied     a token without the right, or for other models
     └── Unavailable          starting or draining
 
 Every class stands for the gRPC status of the same name. Anything else that is raised is a bug, and reaches the
@@ -108,3 +110,15 @@ class DataLoss(ServiceError):
     """Bytes do not have their checksum."""
 
     default_reason = "CHECKSUM_MISMATCH"
+
+
+class Unauthenticated(ServiceError):
+    """The call has no token, or one that is not known."""
+
+    default_reason = "TOKEN_INVALID"
+
+
+class PermissionDenied(ServiceError):
+    """The caller is known, and may not do this."""
+
+    default_reason = "RIGHT_MISSING"

@@ -19,6 +19,7 @@ from gradserve_server.engine.device import Devices
 from gradserve_server.engine.mlp import check
 from gradserve_server.errors import ServiceError
 from gradserve_server.initial_models import initial_models
+from gradserve_server.security.protection import Protection
 
 _OK, _FAILED, _USAGE = 0, 1, 2
 
@@ -39,6 +40,7 @@ def serve(options: ServeOptions) -> int:
             print(render_config(config), end="")
             return _OK
         if options.check_config:
+            Protection.of(config.server)
             _check_models(config)
             print("the configuration is sound")
             return _OK
@@ -69,6 +71,8 @@ async def _run(config: Config) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     server = Server(config)
+    if server.is_protected:
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
     stopping = asyncio.create_task(stop.wait())
     starting = asyncio.create_task(server.start())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -90,9 +90,9 @@ class Registry:
             raise _not_found(name, field_path)
         return slot
 
-    def models(self, after: str = "", count: int | None = None) -> list[AnyModel]:
-        """The models whose names come after one, by name, and at most so many."""
-        known = sorted(name for name, slot in self._slots.items() if slot.model)
+    def models(self, chosen: Callable[[str], bool] = bool, after: str = "", count: int | None = None) -> list[AnyModel]:
+        """The models of chosen names that come after one, by name, and at most so many."""
+        known = sorted(name for name, slot in self._slots.items() if slot.model and chosen(name))
         return [self.find(name) for name in known[bisect_right(known, after) :][:count]]
 
     def restore(self, name: str, slot: Slot) -> None:

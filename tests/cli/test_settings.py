@@ -19,6 +19,7 @@ COMMANDS = (
     "save",
     "load",
     "checkpoints",
+    "token",
     "bench",
     "serve",
 )
@@ -82,6 +83,7 @@ def test_the_timeout_comes_from_the_environment(run_anywhere, mute_target):
         ("save", "logistic-regression", "spelled"),
         ("load", "logistic-regression", "v0"),
         ("checkpoints", "logistic-regression"),
+        ("token", "spelled", "--rights", "forward"),
         ("bench", "logistic-regression", "--seconds", 0.05),
         ("serve", "--print-config"),
     ],

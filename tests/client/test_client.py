@@ -31,7 +31,7 @@ def full(pushback: str) -> Refusal:
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment without any of the client's variables."""
-    for name in ("TARGET", "TOKEN", "TLS_CA", "TIMEOUT"):
+    for name in ("TARGET", "TOKEN", "TLS_CA", "TLS_CERTIFICATE", "TLS_KEY", "TIMEOUT"):
         monkeypatch.delenv(f"GRADSERVE_{name}", raising=False)
     return monkeypatch
 
@@ -98,6 +98,22 @@ class TestOptions:
         environment.setenv("GRADSERVE_TLS_CA", "/nowhere/ca.pem")
         with pytest.raises(FileNotFoundError, match=r"/nowhere/ca\.pem"):
             gradserve.Client()
+
+    @pytest.mark.parametrize("name", ["CERTIFICATE", "KEY"])
+    def test_a_certificate_in_the_environment_goes_with_its_key(
+        self, environment: pytest.MonkeyPatch, certificate: Path, name: str
+    ):
+        environment.setenv(f"GRADSERVE_TLS_{name}", str(certificate))
+        with pytest.raises(ValueError, match="GRADSERVE_TLS_CERTIFICATE and GRADSERVE_TLS_KEY"):
+            gradserve.Client(tls_ca=certificate)
+
+    def test_a_certificate_is_shown_only_over_tls(self, certificate: Path):
+        with pytest.raises(ValueError, match="give tls_ca, or GRADSERVE_TLS_CA"):
+            gradserve.Client(tls_certificate=(certificate, certificate))
+
+    def test_the_file_of_a_key_that_is_not_there_is_told_at_once(self, certificate: Path):
+        with pytest.raises(FileNotFoundError, match=r"/nowhere/key\.pem"):
+            gradserve.Client(tls_ca=certificate, tls_certificate=(certificate, "/nowhere/key.pem"))
 
     def test_metadata_is_sent_with_every_call(self):
         with (

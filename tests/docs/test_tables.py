@@ -1,6 +1,7 @@
 """The tables of the documentation say what the code says: nothing is missing, and nothing is made up."""
 
 import dataclasses
+import json
 import re
 import tomllib
 import urllib.error
@@ -14,12 +15,14 @@ import pytest
 import gradserve
 from gradserve.v1 import inference_pb2, model_pb2, state_pb2
 from gradserve_server.bundled import BUNDLED
+from gradserve_server.config import TokenConfig
 from gradserve_server.config.schema import Config, ModelConfig
 from gradserve_server.engine.layers import LAYERS
 from gradserve_server.engine.losses import LOSSES, Target
 from gradserve_server.facts import Outcome, QueueState, ReleaseReason, RequestFact, RpcMethod, outcome_of
 from gradserve_server.metrics import Metrics
 from gradserve_server.metrics.readings import ModelReading, Reading
+from gradserve_server.security.rules import RULES
 from gradserve_server.status import CODES
 from tests.docs.snippets import DOCUMENTS, ROOT
 from tests.support.metrics import page
@@ -121,6 +124,20 @@ def _calls() -> Iterator[tuple[str, str]]:
     for name, call, _ in rows("docs/wire.md", "| service | call | does |"):
         service = name or service
         yield service, call
+
+
+def test_every_call_is_there_with_what_it_needs():
+    needs = {rule: rule.right or ("any token" if rule.token else "no token") for rule in RULES.values()}
+    table = rows("docs/security.md", "| call | right | model |")
+    assert table == [[".".join(method.rsplit(".", 2)[1:]), needs[rule], rule.model] for method, rule in RULES.items()]
+
+
+def test_every_value_of_a_token_is_there_with_its_default():
+    table = {name: default for name, default, _ in rows("docs/security.md", "| value | default | |")}
+    assert table == {
+        option.name: "required" if option.default is dataclasses.MISSING else json.dumps(option.default)
+        for option in dataclasses.fields(TokenConfig)
+    }
 
 
 METRICS = "| metric | type | labels | |"

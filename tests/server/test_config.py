@@ -211,6 +211,16 @@ class TestRanges:
             ("server.drain_delay=-1", "server.drain_delay must be greater than or equal to 0, got -1"),
             ("server.drain_grace=inf", "server.drain_grace must be a finite number, got inf"),
             ("server.drain_grace=nan", "server.drain_grace must be a finite number, got nan"),
+            ("server.tls_key=''", "server.tls_key must not be empty, got ''"),
+            ("connections.max_age=0", "connections.max_age must be greater than or equal to 0.001, got 0"),
+            (
+                "connections.max_idle=1e9",
+                "connections.max_idle must be less than or equal to 2073600, got 1000000000.0",
+            ),
+            (
+                "connections.max_metadata_bytes=10",
+                "connections.max_metadata_bytes must be greater than or equal to 1024",
+            ),
         ],
     )
     def test_a_value_out_of_its_range_is_refused_by_its_dotted_name(self, setting: str, complaint: str):
@@ -247,6 +257,29 @@ class TestListen:
         message = refusal("server.drain_delay=0", listen=listen)
         assert message.startswith(f"--listen: server.listen must not be {listen!r}: other machines")
         assert load("server.allow_insecure=true", listen=listen).server.listen == listen
+
+    PROTECTION = ("server.tls_certificate=c", "server.tls_key=k", "server.tokens_file=t")
+
+    def test_beyond_this_machine_the_server_may_be_reached_with_tls_and_tokens(self):
+        assert load(*self.PROTECTION, listen="0.0.0.0:1").server.listen == "0.0.0.0:1"
+
+    @pytest.mark.parametrize(
+        ("settings", "missing"),
+        [
+            (PROTECTION[:2], "the server has no tokens_file;"),
+            (PROTECTION[2:], "the server has no tls_certificate, no tls_key;"),
+            ((*PROTECTION[:2], "server.tls_client_ca=a"), "the server has no tokens_file;"),
+        ],
+    )
+    def test_half_of_that_is_not_enough_and_the_other_half_is_named(self, settings: tuple[str, ...], missing: str):
+        assert missing in refusal(*settings, listen="0.0.0.0:1")
+
+    @pytest.mark.parametrize("setting", ["tls_certificate", "tls_key"])
+    def test_a_certificate_and_its_key_go_together(self, setting: str):
+        assert "must have tls_certificate and tls_key, or neither" in refusal(f"server.{setting}=x")
+
+    def test_clients_can_be_asked_for_a_certificate_only_over_tls(self):
+        assert "where it has tls_client_ca" in refusal("server.tls_client_ca=x")
 
     @pytest.mark.parametrize(
         ("listen", "complaint"),

@@ -21,6 +21,7 @@ def options(certificate: Path) -> None:
         client.with_options(metadata=[("tenant", "a"), ("blob-bin", b"\0")]).wait_until_ready(30)
     client = gradserve.Client("server:50051", timeout=2.5, token="secret", tls_ca=certificate, max_message_bytes=2**20)  # noqa: S106
     client.close()
+    gradserve.Client(tls_ca="ca.pem", tls_certificate=(certificate, "client.key")).close()
 
 
 def lifecycle(client: gradserve.Client) -> None:

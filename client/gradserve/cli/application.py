@@ -14,6 +14,7 @@ from gradserve.cli.commands.forward import forward
 from gradserve.cli.commands.gradient import gradient
 from gradserve.cli.commands.models import delete, info, models
 from gradserve.cli.commands.serve import serve
+from gradserve.cli.commands.token import token
 from gradserve.cli.commands.weights import pull, push
 from gradserve.cli.exit_code import MEANINGS, ExitCode, describe, exit_code_of
 from gradserve.cli.settings import Settings, server_options
@@ -56,7 +57,7 @@ def application(context: click.Context) -> None:
     context.obj = context.obj or Settings()
 
 
-_COMMANDS = (serve, models, info, create, delete, forward, gradient, push, pull, save, load, checkpoints, bench)
+_COMMANDS = (serve, models, info, create, delete, forward, gradient, push, pull, save, load, checkpoints, token, bench)
 for _command in _COMMANDS:
     application.add_command(_command)
 

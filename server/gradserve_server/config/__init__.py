@@ -12,11 +12,13 @@ from gradserve_server.config.schema import (
     BatchingConfig,
     ComputeConfig,
     Config,
+    ConnectionsConfig,
     Limits,
     ModelConfig,
     ServerConfig,
     StoreConfig,
 )
+from gradserve_server.config.tokens import Right, TokenConfig, make_token, parse_tokens
 
 __all__ = [
     "Address",
@@ -24,11 +26,16 @@ __all__ = [
     "ComputeConfig",
     "Config",
     "ConfigError",
+    "ConnectionsConfig",
     "Limits",
     "ModelConfig",
+    "Right",
     "ServeOptions",
     "ServerConfig",
     "StoreConfig",
+    "TokenConfig",
     "load_config",
+    "make_token",
+    "parse_tokens",
     "render_config",
 ]

@@ -18,6 +18,7 @@ _EXPECTED = MappingProxyType(
         "float_type": "must be a number",
         "int_type": "must be a whole number",
         "mapping_type": "must be a table",
+        "string_too_short": "must not be empty",
         "string_type": "must be text",
         "tuple_type": "must be a list",
     }
@@ -31,12 +32,12 @@ def diagnose(error: ErrorDetails, origins: Mapping[tuple[str, ...], str]) -> str
         error: One of `ValidationError.errors()`.
         origins: Where each setting comes from, by its path.
     """
-    path = _path(error)
+    path = path_of(error)
     origin = _origin(path, origins)
     return f"{origin}: {_clause(path, error)}" if origin else _clause(path, error)
 
 
-def _path(error: ErrorDetails) -> tuple[str, ...]:
+def path_of(error: ErrorDetails) -> tuple[str, ...]:
     """The keys that lead to the setting; a place in a list belongs to the list's key, as in hidden_features[1]."""
     path: list[str] = []
     for key in error["loc"]:

@@ -16,6 +16,13 @@ Count = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
 Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 """A duration."""
 
+# gRPC counts milliseconds in a signed 32-bit integer, which ends after 24.8 days.
+Span = Annotated[Seconds, Field(ge=0.001, le=24 * 86_400)]
+"""A duration that gRPC keeps."""
+
+Path = Annotated[str, Field(min_length=1)]
+"""Where a file or a folder is, relative to where the server is started."""
+
 Seed = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
 """What `torch.manual_seed` takes, in the wire's range."""
 
@@ -50,6 +57,10 @@ class ServerConfig:
         metrics_listen: Where metrics and HTTP health checks are served, as `Address` reads it, but for Unix sockets;
             port 0 has one chosen. Other machines may reach it: it tells numbers and the names of models.
         allow_insecure: Whether other machines may reach a server that neither encrypts nor asks who calls.
+        tls_certificate: A file of the server's certificate chain in PEM; None to speak in clear.
+        tls_key: A file of its private key.
+        tls_client_ca: A file of the certificates of which one must have signed a client's; None if clients need none.
+        tokens_file: A file of the tokens of which each call needs one, as `parse_tokens` reads it; None if none does.
         reflection: Whether gRPC reflection is served.
         drain_delay: How long the server goes on answering after it has said that it stops, in seconds; callers that
             watch its health turn away in this time.
@@ -57,8 +68,12 @@ class ServerConfig:
         examples: Whether to serve the bundled models.
     """
 
-    # Before `listen`, whose check looks at it.
+    # Before `listen`, whose check looks at these.
     allow_insecure: StrictBool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tokens_file: Path | None = None
     listen: Annotated[str, AfterValidator(_is_address)] = "127.0.0.1:50051"
     metrics_listen: Annotated[str, AfterValidator(_has_port)] = "127.0.0.1:9464"
     reflection: StrictBool = True
@@ -69,12 +84,50 @@ class ServerConfig:
     @field_validator("listen")
     @classmethod
     def _keep_to_this_machine(cls, listen: str, others: ValidationInfo) -> str:
-        if not others.data.get("allow_insecure") and not Address.parse(listen).is_local:
+        if others.data.get("allow_insecure") or Address.parse(listen).is_local:
+            return listen
+        needed = ("tls_certificate", "tls_key", "tokens_file")
+        if missing := [name for name in needed if others.data.get(name) is None]:
             raise ValueError(
-                f"must not be {listen!r}: other machines can reach it, and nothing protects it; listen on "
-                "127.0.0.1, [::1] or unix:PATH, or set server.allow_insecure = true"
+                f"must not be {listen!r}: other machines can reach it, and the server has no {', no '.join(missing)}; "
+                "set them, listen on 127.0.0.1, [::1] or unix:PATH, or set server.allow_insecure = true"
             )
         return listen
+
+    @model_validator(mode="after")
+    def _encrypt_with_a_key(self) -> "ServerConfig":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("must have tls_certificate and tls_key, or neither")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("must have tls_certificate and tls_key where it has tls_client_ca")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class ConnectionsConfig:
+    """How much of the server a peer can hold, and for how long; durations are in seconds.
+
+    Attributes:
+        max_connections: Connections at one time; what comes beyond is closed at once.
+        max_concurrent_streams: Calls at one time of one connection; more wait at the client.
+        max_metadata_bytes: The metadata of one call; more is refused by gRPC.
+        handshake_timeout: How long a new connection may take until it speaks HTTP/2.
+        max_idle: How long a connection may be without a call.
+        max_age: How long a connection takes new calls; gRPC varies it by a tenth, so that not all end together.
+        max_age_grace: How long its calls may then go on.
+        keepalive_time: After how much silence the server asks whether the client is still there.
+        keepalive_timeout: How long it waits for that answer.
+    """
+
+    max_connections: Annotated[Count, Field(le=2**31 - 1)] = 512
+    max_concurrent_streams: Annotated[Count, Field(le=2**31 - 1)] = 1024
+    max_metadata_bytes: Annotated[Count, Field(ge=1024, le=1024**2)] = 16_384
+    handshake_timeout: Span = 20.0
+    max_idle: Span = 600.0
+    max_age: Span = 3600.0
+    max_age_grace: Span = 3600.0
+    keepalive_time: Span = 60.0
+    keepalive_timeout: Span = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
@@ -87,7 +140,7 @@ class StoreConfig:
         automatic_checkpoints: How many of the checkpoints that loads make by themselves are kept for each model.
     """
 
-    data_dir: Annotated[str, Field(min_length=1)] = "gradserve-data"
+    data_dir: Path = "gradserve-data"
     ephemeral: StrictBool = False
     automatic_checkpoints: Annotated[int, Field(strict=True, ge=0, le=1000)] = 5
 
@@ -190,6 +243,7 @@ class Config:
 
     Attributes:
         server: How the server is reached and how it ends.
+        connections: How much of it a peer can hold.
         store: What the server keeps on disk.
         compute: How models compute.
         batching: How requests wait and are computed together.
@@ -198,6 +252,7 @@ class Config:
     """
 
     server: ServerConfig = ServerConfig()
+    connections: ConnectionsConfig = ConnectionsConfig()
     store: StoreConfig = StoreConfig()
     compute: ComputeConfig = ComputeConfig()
     batching: BatchingConfig = BatchingConfig()

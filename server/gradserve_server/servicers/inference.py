@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
 from gradserve.v1 import inference_pb2
@@ -24,20 +24,23 @@ _MOST_ARGUMENTS = 16
 class InferenceServicer:
     """Reads requests, has the model compute, writes replies."""
 
-    def __init__(self, dispatcher: Dispatcher, streams: Streams) -> None:
+    def __init__(self, dispatcher: Dispatcher, streams: Streams, identity: Callable[[Context], str]) -> None:
         self._dispatcher = dispatcher
         self._streams = streams
+        self._identity = identity
 
     async def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
         read = partial(_forward_call, request)
-        reply = self._dispatcher.submit(request.model, Request(FORWARD, read, forward_reply, CallOrigin(context)))
+        origin = CallOrigin(context, self._identity)
+        reply = self._dispatcher.submit(request.model, Request(FORWARD, read, forward_reply, origin))
         return reply if isinstance(reply, bytes) else await reply
 
     async def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
         read = partial(_gradient_call, request)
-        reply = self._dispatcher.submit(request.model, Request(GRADIENT, read, gradient_reply, CallOrigin(context)))
+        origin = CallOrigin(context, self._identity)
+        reply = self._dispatcher.submit(request.model, Request(GRADIENT, read, gradient_reply, origin))
         return reply if isinstance(reply, bytes) else await reply
 
     def ForwardStream(  # noqa: N802 - the RPC's name
@@ -46,7 +49,7 @@ class InferenceServicer:
         """Answer requests of Forward as they come; the answers are the bytes of ForwardStreamResponses."""
 
         def submit(item: inference_pb2.ForwardStreamRequest) -> bytes | asyncio.Future[bytes]:
-            origin = _item_origin(item, context)
+            origin = _item_origin(item, context, self._identity)
             read, reply = partial(_forward_call, item.request), partial(forward_answer, item.id)
             return self._dispatcher.submit(item.request.model, Request(FORWARD, read, reply, origin))
 
@@ -58,7 +61,7 @@ class InferenceServicer:
         """Answer requests of Gradient as they come; the answers are the bytes of GradientStreamResponses."""
 
         def submit(item: inference_pb2.GradientStreamRequest) -> bytes | asyncio.Future[bytes]:
-            origin = _item_origin(item, context)
+            origin = _item_origin(item, context, self._identity)
             read, reply = partial(_gradient_call, item.request), partial(gradient_answer, item.id)
             return self._dispatcher.submit(item.request.model, Request(GRADIENT, read, reply, origin))
 
@@ -66,13 +69,15 @@ class InferenceServicer:
 
 
 def _item_origin(
-    item: inference_pb2.ForwardStreamRequest | inference_pb2.GradientStreamRequest, context: Context
+    item: inference_pb2.ForwardStreamRequest | inference_pb2.GradientStreamRequest,
+    context: Context,
+    identity: Callable[[Context], str],
 ) -> Origin:
     if not item.HasField("request"):
         raise InvalidArgument("required", field="request")
     if not item.HasField("timeout"):
-        return CallOrigin(context)
-    return ItemOrigin(context, item.timeout.seconds + item.timeout.nanos * 1e-9)
+        return CallOrigin(context, identity)
+    return ItemOrigin(context, identity, item.timeout.seconds + item.timeout.nanos * 1e-9)
 
 
 def _forward_call(request: inference_pb2.ForwardRequest) -> ForwardCall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from gradserve.__about__ import __version__
 from gradserve.v1 import model_pb2, model_pb2_grpc, tensor_pb2
@@ -25,8 +26,9 @@ _MOST_PATHS = 16
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     """Reads requests, asks the registry, writes replies."""
 
-    def __init__(self, registry: Registry, metrics_address: str) -> None:
+    def __init__(self, registry: Registry, may_see: Callable[[str], bool], metrics_address: str) -> None:
         self._registry = registry
+        self._may_see = may_see
         self._metrics_address = metrics_address
         self._descriptions = Descriptions()
 
@@ -53,11 +55,11 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def ListModels(  # noqa: N802 - the RPC's name
         self, request: model_pb2.ListModelsRequest, context: Context
     ) -> model_pb2.ListModelsResponse:
-        """List the models by name. A page's token is the last name on it."""
+        """List the models that the caller may see, by name. A page's token is the last name on it."""
         if request.page_token:
             check_name(request.page_token, "page_token")
         count = page_size(request.page_size)
-        found = self._registry.models(after=request.page_token, count=count + 1)
+        found = self._registry.models(self._may_see, after=request.page_token, count=count + 1)
         page = await self._page(found[:count])
         return model_pb2.ListModelsResponse(
             models=page, next_page_token=page[-1].name if len(found) > len(page) else ""

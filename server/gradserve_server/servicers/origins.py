@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from gradserve_server.rpc import Context
 
@@ -10,15 +11,16 @@ from gradserve_server.rpc import Context
 class CallOrigin:
     """The origin of a request, read off its call when asked."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "_identity")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, identity: Callable[[Context], str]) -> None:
         self._context = context
+        self._identity = identity
 
     @property
     def caller(self) -> str:
-        """The caller's address: each connection is a caller of its own."""
-        return self._context.peer()
+        """His identity. Without token and certificate that is an address: each connection is a caller of its own."""
+        return self._identity(self._context)
 
     @property
     def seconds_left(self) -> float | None:
@@ -31,14 +33,15 @@ class ItemOrigin(CallOrigin):
 
     __slots__ = ("_deadline",)
 
-    def __init__(self, context: Context, timeout: float) -> None:
+    def __init__(self, context: Context, identity: Callable[[Context], str], timeout: float) -> None:
         """Take note of the time.
 
         Args:
             context: The stream's.
+            identity: Gives the caller of a stream.
             timeout: The seconds that the request has from now on.
         """
-        super().__init__(context)
+        super().__init__(context, identity)
         self._deadline = time.monotonic() + timeout
 
     @property

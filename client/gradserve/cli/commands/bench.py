@@ -12,6 +12,7 @@ import numpy as np
 
 from gradserve import _inference_requests as requests
 from gradserve._options import DEFAULT_MAX_MESSAGE_BYTES, UNSET, ChannelOptions, channel_options, default_timeout
+from gradserve._tls import Tls
 from gradserve.cli.examples import examples
 from gradserve.cli.load_generator.channel import open_channel
 from gradserve.cli.load_generator.load import ClosedLoop, Load, OpenLoop, new_event_loop
@@ -133,7 +134,11 @@ def _subject(settings: Settings, options: _Options) -> _Subject:
                 options.name, x, loss, run, wrt="input", per_sample=False, return_output=False
             ).SerializeToString()
     channel = channel_options(
-        settings.server, token=None, tls_ca=None, max_message_bytes=DEFAULT_MAX_MESSAGE_BYTES, environ=os.environ
+        settings.server,
+        token=None,
+        tls=Tls.find(None, None, os.environ),
+        max_message_bytes=DEFAULT_MAX_MESSAGE_BYTES,
+        environ=os.environ,
     )
     timeout = default_timeout(settings.timeout or UNSET, os.environ)
     return _Subject(channel, f"/gradserve.v1.InferenceService/{options.operation.capitalize()}", request, timeout)

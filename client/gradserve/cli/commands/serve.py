@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gradserve.cli.settings import Settings
     from gradserve_server.config import ServeOptions
 
-__all__ = ["serve"]
+__all__ = ["explained", "serve"]
 
 _EXAMPLES = examples(
     "gradserve serve --examples", "gradserve serve --config server.toml --set models.classifier.device=cuda"
@@ -29,7 +29,7 @@ _EXAMPLES = examples(
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn the lack of what the server needs into the advice to install it."""
     try:
         yield
@@ -41,7 +41,7 @@ def _explained() -> Iterator[None]:
 
 def _options(**flags: Any) -> ServeOptions:  # noqa: ANN401 - click decides their types
     """Return the flags, whose names are the fields of ServeOptions."""
-    with _explained():
+    with explained():
         from gradserve_server.config import ServeOptions  # noqa: PLC0415 - needs the extra
     if flags["ephemeral"] and flags["data_dir"] is not None:
         raise click.UsageError("--ephemeral and --data-dir contradict each other.")
@@ -71,7 +71,7 @@ def serve(settings: Settings, options: ServeOptions) -> None:
 
     A flag wins over the environment (GRADSERVE_SERVER__SECTION__KEY), and that over the file.
     """
-    with _explained():
+    with explained():
         from gradserve_server.main import serve as run  # noqa: PLC0415 - needs the extra, and loads torch
     if not settings.json:
         raise click.exceptions.Exit(run(options))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import grpc
 
 from gradserve._channel import channel_arguments
@@ -16,10 +14,9 @@ def open_channel(options: ChannelOptions) -> grpc.aio.Channel:
     """Open a channel with a connection of its own, on which no call is tried again.
 
     Raises:
-        OSError: The file of certificates cannot be read.
+        OSError: A file of certificates cannot be read.
     """
     arguments = [*channel_arguments(options), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-    if options.tls_ca is None:
+    if options.tls is None:
         return grpc.aio.insecure_channel(options.target, arguments)
-    credentials = grpc.ssl_channel_credentials(Path(options.tls_ca).read_bytes())
-    return grpc.aio.secure_channel(options.target, credentials, arguments)
+    return grpc.aio.secure_channel(options.target, options.tls.credentials(), arguments)
