@@ -109,7 +109,7 @@ def test_the_start_line_tells_the_address_and_the_models(server):
 
 
 def serve(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gradserve", "serve", *args]
+    command = [sys.executable, "-m", "gradserve", "serve", "--ephemeral", *args]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -145,7 +145,7 @@ def test_until_every_model_is_warm_health_is_not_serving_and_calls_are_refused(t
     models = (f"[models.m{i}]\nin_features=800\nhidden_features=[800,800]\nout_features=9\n" for i in range(60))
     config.write_text("".join(models))
     target = f"unix:{tmp_path}/socket"
-    command = [sys.executable, "-m", "gradserve", "serve", "--listen", target, "--config", str(config)]
+    command = [sys.executable, "-m", "gradserve", "serve", "--ephemeral", "--listen", target, "--config", str(config)]
     options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]
     with (
         subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
