@@ -53,6 +53,7 @@ class _Parts:
     devices: Devices
     archive: Archive
     registry: Registry
+    dispatcher: Dispatcher
     protection: Protection
     metrics: Metrics
     http: HttpEndpoint
@@ -122,6 +123,7 @@ class Server:
             Whether all that was being computed has ended; if not, the process must be ended around it.
         """
         self._parts.lifecycle.advance(Phase.DRAINING)
+        self._parts.dispatcher.drain()
         await asyncio.sleep(self._config.server.drain_delay)
         return await self._stop(self._config.server.drain_grace)
 
@@ -184,16 +186,18 @@ def _assemble(config: Config) -> _Parts:
     streams = Streams(config.limits.max_stream_requests)
     guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
     server = grpc.aio.server(interceptors=guard.interceptors, options=channel_options(config))
-    parts = _Parts(changes, lifecycle, devices, archive, registry, protection, metrics, http, streams, server)
+    dispatcher = Dispatcher(registry, config.batching, metrics)
+    parts = _Parts(
+        changes, lifecycle, devices, archive, registry, dispatcher, protection, metrics, http, streams, server
+    )
     _add_services(parts, guard, config)
     return parts
 
 
 def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
-    dispatcher = Dispatcher(parts.registry, config.batching, parts.metrics)
     own = {
         inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: InferenceServicer(
-            dispatcher, parts.streams, guard.identity
+            parts.dispatcher, parts.streams, guard.identity
         ),
         model_pb2.DESCRIPTOR.services_by_name["ModelService"]: ModelServicer(
             parts.registry, guard.may_see, parts.http.address

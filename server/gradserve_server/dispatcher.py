@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from gradserve_server.batching.batcher import Batcher
 from gradserve_server.batching.request import Request
@@ -25,6 +26,15 @@ class Dispatcher:
         self._registry = registry
         self._config = config
         self._instruments = instruments
+        # Of deleted models too, as long as anybody waits in them.
+        self._batchers: WeakSet[Batcher] = WeakSet()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Let no request wait for others from now on, as the server is stopping."""
+        self._draining = True
+        for batcher in self._batchers:
+            batcher.drain()
 
     def submit(self, model: str, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
         """Have a model compute a request.
@@ -54,6 +64,9 @@ class Dispatcher:
         if slot.batcher is None:
             self._registry.get(model, field_path="model")
             slot.batcher = Batcher(slot.current, self._config, self._instruments)
+            self._batchers.add(slot.batcher)
+            if self._draining:
+                slot.batcher.drain()
         return slot.batcher
 
     def _settled(self, model: str, request: Request[Any, Any, Any], started: float, reply: asyncio.Future[Any]) -> None:

@@ -126,3 +126,20 @@ def test_calls_that_are_given_up_or_too_late_leave_their_room_to_others(small_se
         return Counter(code for code, _ in last)
 
     assert asyncio.run(give_up()) == {grpc.StatusCode.OK: ROOM}
+
+
+def test_requests_that_wait_for_others_are_answered_when_the_server_stops():
+    with start_server("--examples", "--set", "batching.max_queue_delay=60.0") as server:
+
+        async def stop_while_one_waits() -> tuple[grpc.StatusCode, int]:
+            async with connection(server) as channel:
+                x = codec.encode(np.ones((1, 1), np.float32))
+                forward = inference_pb2_grpc.InferenceServiceStub(channel).Forward
+                call = forward(inference_pb2.ForwardRequest(model="logistic-regression", input=x), timeout=20)
+                await asyncio.sleep(0)
+                # Sent behind the call, so that the server has that too when this is answered.
+                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+                stopped = asyncio.create_task(asyncio.to_thread(server.stop))
+                return await call.code(), await stopped
+
+        assert asyncio.run(stop_while_one_waits()) == (grpc.StatusCode.OK, 0)

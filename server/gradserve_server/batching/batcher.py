@@ -44,14 +44,22 @@ class Batcher:
         self._queue: FairQueue[Entry] = FairQueue(config.max_queue_rows, config.max_queue_bytes)
         self._pace = Pace()
         self._batch: Batch | None = None
-        self._wake: asyncio.Handle | None = None
+        self._soon: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._last_batch = 0
         self._at_once = 0
+        self._draining = False
 
     @property
     def waiting(self) -> QueueState:
         """What waits."""
         return QueueState(len(self._queue), self._queue.rows, self._config.max_queue_rows)
+
+    def drain(self) -> None:
+        """Let no request wait for others from now on, as the server is stopping."""
+        self._draining = True
+        if self._queue:
+            self._wake_up()
 
     def submit(self, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
         """Have a request computed.
@@ -126,15 +134,12 @@ class Batcher:
         return running + self._pace.seconds(self._queue.cost_before(caller, cost))
 
     def _wake_up(self) -> None:
-        if self._batch is not None or (self._wake is not None and not isinstance(self._wake, asyncio.TimerHandle)):
-            return
-        if self._wake is not None:
-            self._wake.cancel()
-        # Not at once: others may arrive in this turn of the loop.
-        self._wake = asyncio.get_running_loop().call_soon(self._release)
+        if self._batch is None and self._soon is None:
+            # Not at once: others may arrive in this turn of the loop.
+            self._soon = asyncio.get_running_loop().call_soon(self._release)
 
     def _release(self) -> None:
-        self._wake = None
+        self._forget_calls()
         while self._batch is None and self._queue:
             waited = time.monotonic() - self._queue.oldest_arrival()
             decision = policy.release(
@@ -142,11 +147,18 @@ class Batcher:
                 waited,
                 max_rows=self._config.max_batch_rows,
                 max_delay=self._config.max_queue_delay,
+                draining=self._draining,
             )
             if not isinstance(decision, str):
-                self._wake = asyncio.get_running_loop().call_later(decision, self._release)
+                self._later = asyncio.get_running_loop().call_later(decision, self._release)
                 return
             self._start(self._queue.take(self._config.max_batch_rows), decision)
+
+    def _forget_calls(self) -> None:
+        for call in (self._soon, self._later):
+            if call is not None:
+                call.cancel()
+        self._soon = self._later = None
 
     def _start(self, taken: Sequence[Entry], reason: ReleaseReason) -> None:
         hosted = self._current()

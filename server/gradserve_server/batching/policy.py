@@ -44,7 +44,7 @@ def is_lone(*, last_batch: int, at_once: int) -> bool:
     return last_batch <= 1 and at_once < _SEEN_AGAIN
 
 
-def release(rows: int, waited: float, *, max_rows: int, max_delay: float) -> ReleaseReason | float:
+def release(rows: int, waited: float, *, max_rows: int, max_delay: float, draining: bool) -> ReleaseReason | float:
     """Whether to compute what waits, the device being free.
 
     Args:
@@ -52,6 +52,7 @@ def release(rows: int, waited: float, *, max_rows: int, max_delay: float) -> Rel
         waited: Since the oldest came, in seconds.
         max_rows: Of one batch.
         max_delay: How long the oldest may wait for others, in seconds.
+        draining: Whether the server is stopping, and nobody is to wait for others any more.
 
     Returns:
         Why to do it now, or the seconds to wait before asking again.
@@ -60,6 +61,8 @@ def release(rows: int, waited: float, *, max_rows: int, max_delay: float) -> Rel
         return "full"
     if max_delay <= 0:
         return "idle"
+    if draining:
+        return "drain"
     return "window" if waited >= max_delay else max_delay - waited
 
 

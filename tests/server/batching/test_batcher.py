@@ -1,4 +1,4 @@
-"""The batcher, with a real model on a real device's thread."""
+"""The batcher, with a real model on a real device's thread, on the loop that a server runs."""
 
 import asyncio
 import threading
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import uvloop
 
 from gradserve_server.architecture import Architecture, mlp
 from gradserve_server.batching.batcher import Batcher
@@ -128,7 +129,7 @@ def test_tiny_work_is_answered_while_the_device_is_busy(devices):
         await asyncio.wrap_future(holding)
         return version
 
-    assert asyncio.run(body()) == 1
+    assert uvloop.run(body()) == 1
 
 
 def test_what_comes_while_the_device_is_busy_is_computed_together_and_each_gets_his_rows(hosted):
@@ -140,7 +141,7 @@ def test_what_comes_while_the_device_is_busy_is_computed_together_and_each_gets_
             tasks = [asyncio.create_task(bench.submit(x)) for x in inputs]
         return await outcomes(tasks)
 
-    answers = asyncio.run(body())
+    answers = uvloop.run(body())
     assert bench.batches == [1, 4]
     for x, (output, version) in zip(inputs, answers, strict=True):
         np.testing.assert_allclose(output, alone(hosted, x), rtol=1e-5, atol=1e-6)
@@ -155,7 +156,7 @@ def test_a_batch_has_no_more_rows_than_is_set(hosted):
             tasks = [asyncio.create_task(bench.submit(rows())) for _ in range(5)]
         await asyncio.gather(*tasks)
 
-    asyncio.run(body())
+    uvloop.run(body())
     assert bench.batches == [1, 2, 2, 1]
 
 
@@ -167,7 +168,7 @@ def test_what_must_be_computed_alone_is(hosted):
             tasks = [asyncio.create_task(bench.submit(rows(), deterministic=True)) for _ in range(3)]
         await asyncio.gather(*tasks)
 
-    asyncio.run(body())
+    uvloop.run(body())
     assert bench.batches == [1, 1, 1, 1]
 
 
@@ -180,7 +181,7 @@ def test_a_version_is_compared_when_the_batch_is_released_and_fails_only_who_exp
             bench.hosted = replace(hosted, version=2)
         return await outcomes(tasks)
 
-    first, second, third = asyncio.run(body())
+    first, second, third = uvloop.run(body())
     assert isinstance(first, FailedPrecondition)
     assert (second[1], third[1]) == (2, 2)
 
@@ -194,7 +195,7 @@ def test_a_model_that_changes_its_dtype_while_requests_wait_computes_them_in_the
             bench.hosted = host(devices, ARCHITECTURE, "float64", version=2)
         return await task
 
-    output, version = asyncio.run(body())
+    output, version = uvloop.run(body())
     assert (output.dtype, version) == (np.float64, 2)
 
 
@@ -208,7 +209,7 @@ def test_a_caller_who_goes_away_while_he_waits_is_never_computed(hosted):
             tasks[0].cancel()
         return await outcomes(tasks)
 
-    assert isinstance(asyncio.run(body())[0], asyncio.CancelledError)
+    assert isinstance(uvloop.run(body())[0], asyncio.CancelledError)
     assert bench.batches == [1, 2]
 
 
@@ -226,7 +227,7 @@ def test_a_caller_who_goes_away_once_his_batch_waits_for_the_device_is_not_compu
         await asyncio.wrap_future(holding)
         await tasks[1]
 
-    asyncio.run(body())
+    uvloop.run(body())
     assert bench.batches == [1]
 
 
@@ -240,7 +241,7 @@ def test_a_request_whose_time_is_over_before_the_device_is_free_is_never_compute
             await asyncio.sleep(0.002)
         return await outcomes([task])
 
-    assert isinstance(asyncio.run(body())[0], DeadlineExceeded)
+    assert isinstance(uvloop.run(body())[0], DeadlineExceeded)
     assert bench.batches == [1]
 
 
@@ -257,7 +258,7 @@ def test_a_request_without_a_deadline_waits_no_longer_than_is_set(hosted):
         await asyncio.wrap_future(holding)
         return await outcomes([task])
 
-    assert isinstance(asyncio.run(body())[0], DeadlineExceeded)
+    assert isinstance(uvloop.run(body())[0], DeadlineExceeded)
     assert bench.batches == []
 
 
@@ -265,7 +266,7 @@ def test_a_request_without_a_deadline_waits_no_longer_than_is_set(hosted):
 def test_a_request_that_comes_too_late_is_refused(hosted, seconds_left):
     for x in (rows(), rows(1)):
         with pytest.raises(DeadlineExceeded):
-            asyncio.run(Bench(hosted).submit(x, Caller(seconds_left=seconds_left)))
+            uvloop.run(Bench(hosted).submit(x, Caller(seconds_left=seconds_left)))
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again(hosted):
@@ -276,7 +277,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(hosted):
             tasks = [asyncio.create_task(bench.submit(rows())) for _ in range(4)]
         return await outcomes(tasks)
 
-    refused = [answer for answer in asyncio.run(body()) if isinstance(answer, ResourceExhausted)]
+    refused = [answer for answer in uvloop.run(body()) if isinstance(answer, ResourceExhausted)]
     assert [(refusal.reason, refusal.retry_after is not None) for refusal in refused] == [("QUEUE_FULL", True)] * 2
 
 
@@ -290,7 +291,7 @@ def test_a_full_queue_makes_room_for_a_caller_who_asks_for_little(hosted):
             modest = asyncio.create_task(bench.submit(rows(), Caller("modest")))
         return await outcomes([*greedy, modest])
 
-    refused = [isinstance(answer, ResourceExhausted) for answer in asyncio.run(body())]
+    refused = [isinstance(answer, ResourceExhausted) for answer in uvloop.run(body())]
     assert refused == [False, False, False, True, False]
 
 
@@ -307,7 +308,7 @@ def test_a_request_that_would_wait_beyond_its_deadline_is_refused_at_once(hosted
                 task.cancel()
         return late
 
-    (refusal,) = asyncio.run(body())
+    (refusal,) = uvloop.run(body())
     assert isinstance(refusal, ResourceExhausted)
     assert (refusal.reason, refusal.retry_after is not None) == ("DEADLINE_TOO_NEAR", True)
 
@@ -321,14 +322,29 @@ def test_with_a_delay_a_request_waits_for_others_until_the_batch_is_full(hosted)
         assert bench.batches == []
         await asyncio.gather(*tasks, bench.submit(rows()))
 
-    asyncio.run(body())
+    uvloop.run(body())
     assert bench.batches == [3]
 
 
 def test_with_a_delay_a_request_alone_is_computed_when_it_is_over(hosted):
     bench = Bench(hosted, BatchingConfig(max_queue_delay=0.001))
-    asyncio.run(bench.submit(rows()))
+    uvloop.run(bench.submit(rows()))
     assert bench.batches == [1]
+
+
+def test_a_request_that_waits_for_others_is_computed_when_the_server_stops(hosted):
+    bench = Bench(hosted, BatchingConfig(max_queue_delay=60.0))
+
+    async def body() -> None:
+        task = asyncio.create_task(bench.submit(rows()))
+        await settled()
+        assert bench.batches == []
+        bench.batcher.drain()
+        await task
+        await bench.submit(rows())
+
+    uvloop.run(body())
+    assert bench.batches == [1, 1]
 
 
 def test_a_bug_that_one_request_meets_fails_that_one_alone(hosted):
@@ -347,7 +363,7 @@ def test_a_bug_that_one_request_meets_fails_that_one_alone(hosted):
             tasks = [asyncio.create_task(bench.submit(rows(count))) for count in (50, 13, 60)]
         return await outcomes(tasks)
 
-    kinds = [type(answer) for answer in asyncio.run(body())]
+    kinds = [type(answer) for answer in uvloop.run(body())]
     assert kinds == [tuple, ZeroDivisionError, tuple]
 
 
@@ -363,7 +379,7 @@ def test_a_reply_that_cannot_be_built_fails_that_request_alone(hosted):
             good = asyncio.create_task(bench.submit(rows()))
         return await outcomes([bad, good])
 
-    bad, good = asyncio.run(body())
+    bad, good = uvloop.run(body())
     assert isinstance(bad, ServiceError)
     assert isinstance(good, tuple)
 
@@ -371,5 +387,5 @@ def test_a_reply_that_cannot_be_built_fails_that_request_alone(hosted):
 def test_a_request_that_the_model_refuses_never_waits(hosted):
     bench = Bench(hosted)
     with pytest.raises(ServiceError, match="refuses an input of shape"):
-        asyncio.run(bench.submit(np.ones((4, 5), np.float32)))
+        uvloop.run(bench.submit(np.ones((4, 5), np.float32)))
     assert bench.batches == []

@@ -39,7 +39,12 @@ def test_a_caller_is_lone_whose_requests_come_one_by_one_whenever_that_can_be_se
 def test_a_batch_is_released_when_it_is_full_or_the_device_is_free_and_the_window_over(
     rows, waited, max_delay, expected
 ):
-    assert policy.release(rows, waited, max_rows=256, max_delay=max_delay) == expected
+    assert policy.release(rows, waited, max_rows=256, max_delay=max_delay, draining=False) == expected
+
+
+@pytest.mark.parametrize(("rows", "max_delay", "expected"), [(1, 0.5, "drain"), (256, 0.5, "full"), (1, 0.0, "idle")])
+def test_nobody_waits_for_others_while_the_server_stops(rows, max_delay, expected):
+    assert policy.release(rows, 0.0, max_rows=256, max_delay=max_delay, draining=True) == expected
 
 
 @pytest.mark.parametrize(("wait", "left", "expected"), [(0.0, 0.001, False), (0.8, 1.0, False), (0.81, 1.0, True)])
