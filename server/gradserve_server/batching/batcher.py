@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from gradserve_server.batching.computation import answers
 from gradserve_server.batching.entry import Batch, Entry, too_late
 from gradserve_server.batching.fair_queue import FairQueue
 from gradserve_server.batching.pace import Pace
-from gradserve_server.batching.request import Request
+from gradserve_server.batching.request import Origin, Request
 from gradserve_server.config import BatchingConfig
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ResourceExhausted, ServiceError, Unavailable
@@ -46,7 +46,8 @@ class Batcher:
         self._batch: Batch | None = None
         self._soon: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
-        self._last_batch = 0
+        self._arrived = 0
+        self._singles = 0
         self._at_once = 0
         self._draining = False
 
@@ -76,22 +77,22 @@ class Batcher:
         hosted = self._current()
         hosted.check_serving()
         work = request.operation.prepare(hosted.model, request.read())
-        if self._is_computed_at_once(hosted, work):
+        if self._is_lone() and self._is_computed_here(hosted, work.key) and policy.is_small(work.cost):
             return self._compute_at_once(request, hosted, work)
         entry = self._admit(request, hosted, work)
         entry.answer.add_done_callback(lambda _: self._queue.discard(entry))
+        self._arrived += 1
         self._wake_up()
         return entry.answer
-
-    def _is_computed_at_once(self, hosted: HostedModel, work: Work[Any]) -> bool:
-        if work.key is None or self._config.max_queue_delay > 0 or not hosted.device.is_cpu:
-            return False
-        return policy.is_tiny(work.cost) or (policy.is_small(work.cost) and self._is_lone())
 
     def _is_lone(self) -> bool:
         if self._batch is not None or self._queue:
             return False
-        return policy.is_lone(last_batch=self._last_batch, at_once=self._at_once)
+        return policy.is_lone(singles=self._singles, at_once=self._at_once)
+
+    def _is_computed_here(self, hosted: HostedModel, key: Hashable | None) -> bool:
+        """Whether the event loop's thread may compute it."""
+        return key is not None and hosted.device.is_cpu and self._config.max_queue_delay <= 0
 
     def _compute_at_once(self, request: Request[Any, Any, ReplyT], hosted: HostedModel, work: Work[Any]) -> ReplyT:
         left = request.origin.seconds_left
@@ -109,34 +110,54 @@ class Batcher:
         return request.answer(result, hosted.version)
 
     def _admit(self, request: Request[Any, Any, Any], hosted: HostedModel, work: Work[Any]) -> Entry:
-        origin, now, left = request.origin, time.monotonic(), self._config.max_deadline
-        if (own_left := origin.seconds_left) is not None:
-            left = min(left, own_left)
-        if left <= 0:
-            raise too_late()
-        wait = self._seconds_before(origin.caller, work.cost, now)
-        if policy.is_hopeless(wait, left):
-            message = f"the request would wait for about {wait:.3g} s, and its deadline is in {left:.3g} s"
-            raise ResourceExhausted(message, reason="DEADLINE_TOO_NEAR", retry_after=wait)
-        answer = asyncio.get_running_loop().create_future()
-        entry = Entry(request, hosted, work, now, now + left, origin.caller, answer)
+        caller, now = request.origin.caller, time.monotonic()
+        left = self._seconds_left(request.origin)
+        # Those who take turns with him delay him less than all that waits; that is quickly known.
+        if policy.is_hopeless(self._running(now) + self._pace.seconds(self._queue.cost), left):
+            self._check_hope(caller, work.cost, now, left)
+        entry = Entry(request, hosted, work, now, now + left, caller, asyncio.get_running_loop().create_future())
         for given_up in self._queue.offer(entry):
+            wait = self._seconds_before(caller, work.cost, now)
             refusal = ResourceExhausted("the model's queue is full", reason="QUEUE_FULL", retry_after=wait)
             if given_up is entry:
                 raise refusal
             given_up.settle(refusal)
         return entry
 
+    def _seconds_left(self, origin: Origin) -> float:
+        left = self._config.max_deadline
+        if (own_left := origin.seconds_left) is not None:
+            left = min(left, own_left)
+        if left <= 0:
+            raise too_late()
+        return left
+
+    def _check_hope(self, caller: str, cost: int, now: float, left: float) -> None:
+        wait = self._seconds_before(caller, cost, now)
+        if policy.is_hopeless(wait, left):
+            message = f"the request would wait for about {wait:.3g} s, and its deadline is in {left:.3g} s"
+            raise ResourceExhausted(message, reason="DEADLINE_TOO_NEAR", retry_after=wait)
+
     def _seconds_before(self, caller: str, cost: int, now: float) -> float:
-        running = 0.0
-        if self._batch is not None:
-            running = max(0.0, self._pace.seconds(self._batch.cost) - (now - self._batch.started))
-        return running + self._pace.seconds(self._queue.cost_before(caller, cost))
+        return self._running(now) + self._pace.seconds(self._queue.cost_before(caller, cost))
+
+    def _running(self, now: float) -> float:
+        if self._batch is None:
+            return 0.0
+        return max(0.0, self._pace.seconds(self._batch.cost) - (now - self._batch.started))
 
     def _wake_up(self) -> None:
         if self._batch is None and self._soon is None:
-            # Not at once: others may arrive in this turn of the loop.
-            self._soon = asyncio.get_running_loop().call_soon(self._release)
+            self._soon = asyncio.get_running_loop().call_soon(self._look_around, self._arrived, 0)
+
+    def _look_around(self, arrived: int, quiet_turns: int) -> None:
+        """Release what waits once nobody has come for some turns of the loop."""
+        quiet_turns = quiet_turns + 1 if arrived == self._arrived else 0
+        full = self._queue.rows >= self._config.max_batch_rows
+        if full or policy.are_all_here(quiet_turns, requests=len(self._queue), cost=self._queue.cost):
+            self._release()
+        else:
+            self._soon = asyncio.get_running_loop().call_soon(self._look_around, self._arrived, quiet_turns)
 
     def _release(self) -> None:
         self._forget_calls()
@@ -164,24 +185,37 @@ class Batcher:
         hosted = self._current()
         if not (entries := [entry for entry in taken if _is_ready(entry, hosted)]):
             return
-        batch = self._batch = Batch(hosted, entries, time.monotonic(), reason)
+        batch = Batch(hosted, entries, time.monotonic(), reason)
         for entry in entries:
             entry.request.rows, entry.request.queue_seconds = entry.rows, batch.started - entry.arrived
+        if self._is_computed_here(hosted, entries[0].key) and policy.is_tiny(batch.cost):
+            self._settle(batch, answers(batch))
+        else:
+            self._batch = batch
+            self._hand_over(batch)
+
+    def _hand_over(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
 
         def finished(future: Future[list[Any]]) -> None:
             loop.call_soon_threadsafe(self._finish, batch, future)
 
-        hosted.device.executor.submit(answers, batch).add_done_callback(finished)
+        batch.hosted.device.executor.submit(answers, batch).add_done_callback(finished)
 
     def _finish(self, batch: Batch, future: Future[list[Any]]) -> None:
+        self._batch = None
+        found = [_stopped()] * len(batch.entries) if future.cancelled() else future.result()
+        # Those who are answered ask again, and may come along.
+        self._settle(batch, found)
+        if self._queue:
+            self._wake_up()
+
+    def _settle(self, batch: Batch, found: Sequence[Any]) -> None:
         seconds = time.monotonic() - batch.started
-        self._batch, self._last_batch, self._at_once = None, max(len(batch.entries), len(self._queue)), 0
+        self._singles = self._singles + 1 if len(batch.entries) == 1 and not self._queue else 0
+        self._at_once = 0
         self._pace.observe(batch.cost, seconds)
         self._instruments.batch_computed(batch.fact(seconds))
-        # The device first: it need not wait until the answers are on their way.
-        self._release()
-        found = [_stopped()] * len(batch.entries) if future.cancelled() else future.result()
         for entry, answer in zip(batch.entries, found, strict=True):
             entry.settle(answer)
 

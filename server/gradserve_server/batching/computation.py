@@ -16,10 +16,10 @@ def answers(batch: Batch) -> list[Any]:
     Returns:
         For each request its reply, or the exception that it is to get.
     """
-    found: dict[Entry, Any] = {entry: too_late() for entry in batch.entries}
+    found: dict[Entry, Any] = {}
     for group in _groups(entry for entry in batch.entries if entry.is_wanted):
         found.update(zip(group, _computed(batch.hosted, group), strict=True))
-    return list(found.values())
+    return [found[entry] if entry in found else too_late() for entry in batch.entries]
 
 
 def _groups(entries: Iterable[Entry]) -> list[list[Entry]]:

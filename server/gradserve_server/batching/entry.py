@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from asyncio import Future
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,10 @@ class Entry:
         deadline: When its answer is of no more use, on the same clock.
         caller: Whose line it stands in.
         answer: Set to the reply, or to why there is none.
+        rows: What it adds to a batch.
+        size: Its bytes.
+        cost: Its multiply-adds, about.
+        key: Equal for those that can be computed together; None if it must be computed alone.
     """
 
     request: Request[Any, Any, Any]
@@ -37,27 +41,19 @@ class Entry:
     deadline: float
     caller: str
     answer: Future[Any]
+    rows: int = field(init=False)
+    size: int = field(init=False)
+    cost: int = field(init=False)
+    key: Hashable | None = field(init=False)
 
-    @property
-    def rows(self) -> int:
-        """What it adds to a batch."""
-        return self.work.rows
+    def __post_init__(self) -> None:
+        """Take its measures once, as the queue asks for them again and again."""
+        self.size = self.work.call.nbytes
+        self._measure()
 
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-        size: int = self.work.call.nbytes
-        return size
-
-    @property
-    def cost(self) -> int:
-        """Its multiply-adds, about."""
-        return self.work.cost
-
-    @property
-    def key(self) -> Hashable | None:
-        """Equal for those that can be computed together; None if it must be computed alone."""
-        return None if self.work.key is None else (self.request.operation.name, self.work.key)
+    def _measure(self) -> None:
+        self.rows, self.cost = self.work.rows, self.work.cost
+        self.key = None if self.work.key is None else (self.request.operation.name, self.work.key)
 
     @property
     def is_wanted(self) -> bool:
@@ -77,6 +73,7 @@ class Entry:
         if hosted is not self.hosted:
             self.work = self.request.operation.prepare(hosted.model, self.work.call)
             self.hosted = hosted
+            self._measure()
 
     def settle(self, answer: object) -> None:
         """Give the caller, if he still waits, his reply or an exception."""

@@ -83,6 +83,7 @@ class FairQueue(Generic[ItemT]):
         self._lines: OrderedDict[str, _Line[ItemT]] = OrderedDict()
         self.rows = 0
         self.size = 0
+        self.cost = 0
         self._count = 0
 
     def __len__(self) -> int:
@@ -125,6 +126,7 @@ class FairQueue(Generic[ItemT]):
         self._count -= 1
         self.rows -= item.rows
         self.size -= item.size
+        self.cost -= item.cost
         return True
 
     def take(self, max_rows: int) -> list[ItemT]:
@@ -174,6 +176,7 @@ class FairQueue(Generic[ItemT]):
         self._count += 1
         self.rows += item.rows
         self.size += item.size
+        self.cost += item.cost
 
     def _take_from(self, caller: str) -> ItemT:
         item = self._lines[caller].oldest

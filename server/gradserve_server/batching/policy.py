@@ -6,15 +6,19 @@ from typing import Final
 
 from gradserve_server.facts import ReleaseReason
 
-_TINY: Final = 65_536
+_TINY: Final = 1_048_576
 _SMALL: Final = 4_194_304
-_SEEN_AGAIN: Final = 16
+_SURE: Final = 8
+_SEEN_AGAIN: Final = 64
+_QUIET_TURNS: Final = 16
+_MANY: Final = 64
+_MUCH: Final = 67_108_864
 
 _SHARE_OF_DEADLINE: Final = 0.8
 
 
 def is_tiny(cost: int) -> bool:
-    """Whether work is done right where it arrives, on the event loop: to hand it to a thread would cost more.
+    """Whether a batch is computed on the event loop: to hand it to a thread would cost more.
 
     Args:
         cost: In multiply-adds.
@@ -23,7 +27,7 @@ def is_tiny(cost: int) -> bool:
 
 
 def is_small(cost: int) -> bool:
-    """Whether work may be done where it arrives for a caller who is alone: it holds up the loop for some 200 us.
+    """Whether work may be done right where it arrives for a caller who is alone: it holds up the loop for some 200 us.
 
     Args:
         cost: In multiply-adds.
@@ -31,17 +35,32 @@ def is_small(cost: int) -> bool:
     return cost <= _SMALL
 
 
-def is_lone(*, last_batch: int, at_once: int) -> bool:
+def is_lone(*, singles: int, at_once: int) -> bool:
     """Whether the requests to a model seem to come from one caller who waits for each answer before he asks again.
 
-    What is computed on the event loop keeps it from seeing who else has come. So now and then a request of a caller who
-    seems to be alone goes to the device's thread: if he is not, others come in the meantime, and make the next batch.
+    Who is alone need not wait to see who else comes. Under load, too, a batch may now and then have no more than one
+    request, so it takes some in a row to be sure; and it is looked at again from time to time.
 
     Args:
-        last_batch: How many requests the last batch on the device's thread had; 0 before the first.
-        at_once: How many requests have been computed on the event loop since then.
+        singles: How many batches in a row were one request behind which no other came.
+        at_once: How many requests have been computed where they arrived since the last of them.
     """
-    return last_batch <= 1 and at_once < _SEEN_AGAIN
+    return singles >= _SURE and at_once < _SEEN_AGAIN
+
+
+def are_all_here(quiet_turns: int, *, requests: int, cost: int) -> bool:
+    """Whether those have come who are just arriving, so that they can be computed together.
+
+    gRPC hands over one call in a turn of the event loop, and not in each. A turn in which nothing happens takes few
+    microseconds, so that a request behind which nobody comes waits for some tens of them. Where there is enough to do
+    already, others can as well come while it is done.
+
+    Args:
+        quiet_turns: In how many turns of the loop no request has come.
+        requests: How many wait.
+        cost: Theirs together, in multiply-adds.
+    """
+    return quiet_turns >= _QUIET_TURNS or requests >= _MANY or cost >= _MUCH
 
 
 def release(rows: int, waited: float, *, max_rows: int, max_delay: float, draining: bool) -> ReleaseReason | float:

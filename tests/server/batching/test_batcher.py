@@ -81,7 +81,7 @@ class Bench:
 
 async def settled() -> None:
     """Let the loop do all that it can do without waiting."""
-    for _ in range(10):
+    for _ in range(64):
         await asyncio.sleep(0)
 
 
@@ -130,6 +130,33 @@ def test_tiny_work_is_answered_while_the_device_is_busy(devices):
         return version
 
     assert uvloop.run(body()) == 1
+
+
+def test_what_is_just_arriving_is_computed_together_where_it_costs_little_or_much(devices):
+    for architecture, count in ((mlp(64, (), 1, "ReLU"), 1), (ARCHITECTURE, ROWS // 2)):
+        bench = Bench(host(devices, architecture))
+
+        async def body(bench: Bench, count: int) -> None:
+            tasks = []
+            for _ in range(5):
+                tasks.append(asyncio.create_task(bench.submit(rows(count))))
+                await asyncio.sleep(0)
+            await asyncio.gather(*tasks)
+
+        uvloop.run(body(bench, count))
+        assert bench.batches == [5]
+
+
+def test_a_caller_who_is_alone_does_not_wait_for_others_after_some_requests(devices):
+    bench = Bench(host(devices, mlp(64, (), 1, "ReLU")))
+
+    async def body() -> object:
+        for _ in range(8):
+            await bench.submit(rows(1))
+        call = ForwardCall(rows(1))
+        return bench.batcher.submit(Request(bench.operation, lambda: call, lambda result, _: result, Caller()))
+
+    assert isinstance(uvloop.run(body()), ForwardResult)
 
 
 def test_what_comes_while_the_device_is_busy_is_computed_together_and_each_gets_his_rows(hosted):

@@ -5,22 +5,40 @@ import pytest
 from gradserve_server.batching import policy
 
 
-@pytest.mark.parametrize(("cost", "expected"), [(1, True), (65_536, True), (65_537, False)])
-def test_work_is_tiny_that_costs_no_more_than_to_hand_it_over(cost, expected):
+@pytest.mark.parametrize(("cost", "expected"), [(1, True), (1_048_576, True), (1_048_577, False)])
+def test_a_batch_is_tiny_that_costs_no_more_than_to_hand_it_over(cost, expected):
     assert policy.is_tiny(cost) is expected
 
 
-@pytest.mark.parametrize(("cost", "expected"), [(65_537, True), (4_194_304, True), (4_194_305, False)])
+@pytest.mark.parametrize(("cost", "expected"), [(1_048_577, True), (4_194_304, True), (4_194_305, False)])
 def test_work_is_small_that_holds_up_the_loop_for_some_hundred_microseconds(cost, expected):
     assert policy.is_small(cost) is expected
 
 
 @pytest.mark.parametrize(
-    ("last_batch", "at_once", "expected"),
-    [(0, 0, True), (1, 0, True), (1, 15, True), (1, 16, False), (2, 0, False), (64, 15, False)],
+    ("singles", "at_once", "expected"),
+    [(0, 0, False), (7, 0, False), (8, 0, True), (8, 63, True), (8, 64, False), (99, 63, True), (99, 64, False)],
 )
-def test_a_caller_is_lone_whose_requests_come_one_by_one_whenever_that_can_be_seen(last_batch, at_once, expected):
-    assert policy.is_lone(last_batch=last_batch, at_once=at_once) is expected
+def test_a_caller_is_lone_whose_requests_came_one_by_one_eight_times_and_whenever_that_was_looked_at_since(
+    singles, at_once, expected
+):
+    assert policy.is_lone(singles=singles, at_once=at_once) is expected
+
+
+@pytest.mark.parametrize(
+    ("quiet_turns", "requests", "cost", "expected"),
+    [
+        (15, 1, 1, False),
+        (16, 1, 1, True),
+        (0, 63, 67_108_863, False),
+        (0, 64, 1, True),
+        (0, 1, 67_108_864, True),
+    ],
+)
+def test_those_are_all_here_behind_whom_nobody_comes_for_some_turns_or_who_are_enough_for_a_batch(
+    quiet_turns, requests, cost, expected
+):
+    assert policy.are_all_here(quiet_turns, requests=requests, cost=cost) is expected
 
 
 @pytest.mark.parametrize(
