@@ -19,6 +19,7 @@ from gradserve_server.engine.device import Devices
 from gradserve_server.engine.mlp import check
 from gradserve_server.errors import ServiceError
 from gradserve_server.initial_models import initial_models
+from gradserve_server.memory import keep_what_there_is
 from gradserve_server.security.protection import Protection
 
 _OK, _FAILED, _USAGE = 0, 1, 2
@@ -80,6 +81,7 @@ async def _run(config: Config) -> None:
         starting.cancel()
         await asyncio.wait([starting])
         return
+    keep_what_there_is()
     _say(_start_line(starting.result(), server))
     _say(_storage_line(config))
     _say(f"metrics and health checks on http://{server.metrics_address}")
