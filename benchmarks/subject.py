@@ -32,6 +32,11 @@ def gradserve_subject(server: GradserveProcess, call: Call) -> Subject:
     return Subject(grpc_endpoint(server.target, call.path, call.message), call.check, server.answering)
 
 
+def bare_subject(target: str, call: Call) -> Subject:
+    """The same call of a server that takes Gradserve's messages, and of which nobody knows what it counts."""
+    return Subject(grpc_endpoint(target, call.path, call.message), call.check)
+
+
 @dataclass
 class Throughput:
     """How many requests a subject answers each second.

@@ -25,6 +25,7 @@ class Figure:
         theirs: Measures the yardstick.
         is_ceiling: Whether less is better.
         rounds: The fewest rounds that say something.
+        bare: Measures what a server of Gradserve's kind that does nothing else reaches; None where there is none.
     """
 
     section: str
@@ -36,6 +37,27 @@ class Figure:
     theirs: Measure
     is_ceiling: bool = False
     rounds: int = 1
+    bare: Measure | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """The values of one round, measured within seconds of each other.
+
+    Attributes:
+        ours: Gradserve's.
+        theirs: The yardstick's.
+        bare: The bare server's, if there is one.
+    """
+
+    ours: float
+    theirs: float
+    bare: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """What Gradserve reaches of the yardstick."""
+        return self.ours / self.theirs
 
 
 @dataclass(frozen=True)
@@ -44,18 +66,22 @@ class Reached:
 
     Attributes:
         figure: What was to be.
-        ours: Gradserve's value of each round.
-        theirs: The yardstick's.
+        rounds: The values of each round.
     """
 
     figure: Figure
-    ours: Sequence[float]
-    theirs: Sequence[float]
+    rounds: Sequence[Round]
 
     @property
     def ratios(self) -> list[float]:
-        """That of each round: both were measured within seconds of each other."""
-        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+        """That of each round."""
+        return [each.ratio for each in self.rounds]
+
+    @property
+    def bare_ratio(self) -> float | None:
+        """What a bare server reaches of the yardstick, the median; None where there is none."""
+        ratios = [each.bare / each.theirs for each in self.rounds if each.bare is not None]
+        return statistics.median(ratios) if ratios else None
 
     @property
     def ratio(self) -> float:
@@ -77,27 +103,24 @@ def measure(figures: Sequence[Figure], rounds: int, seconds: float, told: Callab
         seconds: For each measurement.
         told: Is told what comes next, and how many measurements are behind.
     """
-    values: dict[int, list[tuple[float, float]]] = {index: [] for index in range(len(figures))}
+    values: list[list[Round]] = [[] for _ in figures]
     done = 0
     # The first round warms up.
     for number in range(max(rounds, *(figure.rounds for figure in figures)) + 1):
-        for index, figure in enumerate(figures):
+        for figure, found in zip(figures, values, strict=True):
             if number > max(rounds, figure.rounds):
                 continue
             told(f"round {number}: {figure.name}, {figure.load}", done)
-            pair = _pair(figure, seconds, ours_first=bool(number % 2))
-            values[index] += [pair] if number else []
+            measured = _round(figure, seconds, ours_first=bool(number % 2))
+            found.extend([measured] if number else [])
             done += 1
-    return [
-        Reached(figure, [ours for ours, _ in values[index]], [theirs for _, theirs in values[index]])
-        for index, figure in enumerate(figures)
-    ]
+    return [Reached(figure, found) for figure, found in zip(figures, values, strict=True)]
 
 
-def _pair(figure: Figure, seconds: float, *, ours_first: bool) -> tuple[float, float]:
-    """Measure both; who comes first changes from round to round."""
-    if ours_first:
-        ours = figure.ours(seconds)
-        return ours, figure.theirs(seconds)
-    theirs = figure.theirs(seconds)
-    return figure.ours(seconds), theirs
+def _round(figure: Figure, seconds: float, *, ours_first: bool) -> Round:
+    """Measure all; who comes first changes from round to round, and the bare server comes between."""
+    first, last = (figure.ours, figure.theirs) if ours_first else (figure.theirs, figure.ours)
+    before = first(seconds)
+    bare = None if figure.bare is None else figure.bare(seconds)
+    after = last(seconds)
+    return Round(before, after, bare) if ours_first else Round(after, before, bare)

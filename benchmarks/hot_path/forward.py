@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.calls import forward
-from benchmarks.h2load import Concurrency, grpc_endpoint
+from benchmarks.h2load import Concurrency
 from benchmarks.hot_path.figure import Figure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import B, S
 from benchmarks.processes import running
-from benchmarks.subject import Subject, Throughput, gradserve_subject
+from benchmarks.subject import Throughput, bare_subject, gradserve_subject
 
 SECTION = "forward"
 
@@ -24,10 +24,14 @@ _LONE_TARGET = 0.95
 @contextmanager
 def figures(servers: Servers) -> Iterator[list[Figure]]:
     """Give the figures; what they need beside the servers runs inside the block."""
-    with running("benchmarks.inline", B.name) as inline:
+    with (
+        running("benchmarks.inline", B.name) as inline,
+        running("benchmarks.bare", S.name) as bare_s,
+        running("benchmarks.bare", B.name) as bare_b,
+    ):
         yield [
-            *servers.over_echo(SECTION, "Forward S", forward(S), _S_TARGETS),
-            *servers.over_echo(SECTION, "Forward B", forward(B), _B_TARGETS),
+            *servers.over_echo(SECTION, "Forward S", forward(S), _S_TARGETS, bare_s.target),
+            *servers.over_echo(SECTION, "Forward B", forward(B), _B_TARGETS, bare_b.target),
             _lone(servers, inline.target),
         ]
 
@@ -35,7 +39,6 @@ def figures(servers: Servers) -> Iterator[list[Figure]]:
 def _lone(servers: Servers, unbatched: str) -> Figure:
     """What batching may cost a caller who is alone."""
     call = forward(B)
-    inline = Subject(grpc_endpoint(unbatched, call.path, call.message), call.check)
     return Figure(
         section=SECTION,
         name="Forward B, one caller",
@@ -43,5 +46,5 @@ def _lone(servers: Servers, unbatched: str) -> Figure:
         load="1x1",
         target=_LONE_TARGET,
         ours=Throughput(gradserve_subject(servers.gradserve, call), _LONE),
-        theirs=Throughput(inline, _LONE),
+        theirs=Throughput(bare_subject(unbatched, call), _LONE),
     )

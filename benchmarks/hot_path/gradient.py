@@ -11,7 +11,8 @@ from benchmarks.h2load import Concurrency
 from benchmarks.hot_path.figure import Figure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import B, S
-from benchmarks.subject import Throughput, gradserve_subject
+from benchmarks.processes import running
+from benchmarks.subject import Throughput, bare_subject, gradserve_subject
 
 SECTION = "gradient"
 
@@ -21,16 +22,17 @@ _ROWS = 64
 
 @contextmanager
 def figures(servers: Servers) -> Iterator[list[Figure]]:
-    """Give the figures."""
-    yield [
-        *servers.over_echo(SECTION, "Gradient S by the input", input_gradient(S), _S_TARGETS),
-        _by_the_input(servers),
-        _by_all_parameters(servers),
-    ]
+    """Give the figures; what they need beside the servers runs inside the block."""
+    with running("benchmarks.bare", S.name) as bare_s, running("benchmarks.bare", B.name) as bare_b:
+        yield [
+            *servers.over_echo(SECTION, "Gradient S by the input", input_gradient(S), _S_TARGETS, bare_s.target),
+            _by_the_input(servers, bare_b.target),
+            _by_all_parameters(servers),
+        ]
 
 
-def _by_the_input(servers: Servers) -> Figure:
-    ours = gradserve_subject(servers.gradserve, input_gradient(B))
+def _by_the_input(servers: Servers, bare: str) -> Figure:
+    call = input_gradient(B)
     step = in_process.input_gradient(B)
     return Figure(
         section=SECTION,
@@ -38,8 +40,9 @@ def _by_the_input(servers: Servers) -> Figure:
         yardstick="autograd.grad in process, row by row",
         load="8x8",
         target=2.5,
-        ours=Throughput(ours, Concurrency(8, 8)),
+        ours=Throughput(gradserve_subject(servers.gradserve, call), Concurrency(8, 8)),
         theirs=lambda seconds: in_process.rate(step, seconds),
+        bare=Throughput(bare_subject(bare, call), Concurrency(8, 8)),
     )
 
 

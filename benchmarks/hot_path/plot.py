@@ -34,6 +34,8 @@ def _draw_row(axes: Axes, row: int, reached: Reached) -> None:
     axes.plot(reached.ratios, [row] * len(reached.ratios), "|", color=_GREY, markersize=9, alpha=0.6)
     axes.plot([reached.figure.target] * 2, [row - 0.38, row + 0.38], color="black", linewidth=2.5)
     axes.plot(reached.ratio, row, marker, color=colour, markersize=10, markeredgecolor="white")
+    if reached.bare_ratio is not None:
+        axes.plot(reached.bare_ratio, row, "D", color="none", markeredgecolor=_GREY, markersize=8)
     text = f"{reached.ratio:.2f} ({told_target(reached.figure)})"
     axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center", color=colour)
 
@@ -48,7 +50,9 @@ def _label(axes: Axes, report: Report) -> None:
     axes.minorticks_off()
     axes.grid(axis="x", color="#dddddd")
     axes.set_axisbelow(True)
-    axes.set_xlabel("Gradserve / yardstick: ● target met, ✖ missed, ┃ the target, thin lines the rounds")
+    axes.set_xlabel(
+        "Gradserve / yardstick: ● target met, ✖ missed, ┃ the target, ◇ a bare server, thin lines the rounds"
+    )
     axes.set_title(str(report.machine), fontsize=8, color=_GREY)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -45,7 +45,7 @@ class Report:
         table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("", "load"):
             table.add_column(heading, overflow="fold")
-        for heading in ("here", "yardstick", "ratio (rounds)", "target"):
+        for heading in ("here", "yardstick", "ratio (rounds)", "bare", "target"):
             table.add_column(heading, justify="right", overflow="fold")
         for reached in self.reached:
             figure = reached.figure
@@ -60,11 +60,12 @@ def told_target(figure: Figure) -> str:
 
 
 def _cells(reached: Reached) -> tuple[str, ...]:
-    ratios = reached.ratios
+    ratios, bare = reached.ratios, reached.bare_ratio
     return (
-        _value(reached.figure, statistics.median(reached.ours)),
-        _value(reached.figure, statistics.median(reached.theirs)),
+        _value(reached.figure, statistics.median(each.ours for each in reached.rounds)),
+        _value(reached.figure, statistics.median(each.theirs for each in reached.rounds)),
         f"{reached.ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        "" if bare is None else f"{bare:.2f}",
         f"{told_target(reached.figure)} {'met' if reached.met else 'MISSED'}",
     )
 
@@ -82,8 +83,7 @@ def _document(reached: Reached) -> dict[str, Any]:
         "load": figure.load,
         "target": told_target(figure),
         "ratio": reached.ratio,
+        "bare_ratio": reached.bare_ratio,
         "met": reached.met,
-        "ratios": reached.ratios,
-        "ours": list(reached.ours),
-        "theirs": list(reached.theirs),
+        "rounds": [asdict(each) for each in reached.rounds],
     }

@@ -11,7 +11,7 @@ from benchmarks.gradserve_process import GradserveProcess
 from benchmarks.h2load import Concurrency, ask, grpc_endpoint
 from benchmarks.hot_path.figure import Figure
 from benchmarks.processes import ServerProcess
-from benchmarks.subject import Subject, Throughput, gradserve_subject
+from benchmarks.subject import Subject, Throughput, bare_subject, gradserve_subject
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,19 @@ class Servers:
     gradserve: GradserveProcess
     echo: ServerProcess
 
-    def over_echo(self, section: str, name: str, call: Call, targets: Mapping[tuple[int, int], float]) -> list[Figure]:
-        """Calls a second over echoes of as many bytes both ways, for each (connections, streams)."""
-        ours, theirs = gradserve_subject(self.gradserve, call), self.echo_of(call)
+    def over_echo(
+        self, section: str, name: str, call: Call, targets: Mapping[tuple[int, int], float], bare: str
+    ) -> list[Figure]:
+        """Calls a second over echoes of as many bytes both ways, for each (connections, streams).
+
+        Args:
+            section: Of the figures.
+            name: Of the figures.
+            call: What is called.
+            targets: The ratios to reach.
+            bare: Where the bare server of the same net listens.
+        """
+        ours, theirs, least = gradserve_subject(self.gradserve, call), self.echo_of(call), bare_subject(bare, call)
         return [
             Figure(
                 section=section,
@@ -38,6 +48,7 @@ class Servers:
                 target=target,
                 ours=Throughput(ours, Concurrency(connections, streams)),
                 theirs=Throughput(theirs, Concurrency(connections, streams)),
+                bare=Throughput(least, Concurrency(connections, streams)),
             )
             for (connections, streams), target in targets.items()
         ]

@@ -55,7 +55,7 @@ def test_the_latency_of_half_the_saturation_has_nine_rounds(tmp_path):
     ended = run("hot_path", "--seconds", 0.1, "--only", "latency", "--json", tmp_path / "figures.json")
     assert ended.returncode == 0, ended.stderr
     (figure,) = json.loads((tmp_path / "figures.json").read_text())["figures"]
-    assert len(figure["ratios"]) == 9
+    assert len(figure["rounds"]) == 9
 
 
 def test_a_section_that_there_is_not_is_refused():

@@ -2,13 +2,15 @@
 
 import pytest
 
-from benchmarks.hot_path.figure import Figure, Reached, measure
+from benchmarks.hot_path.figure import Figure, Reached, Round, measure
 from benchmarks.hot_path.report import told_target
 
 
-def figure(ours=None, theirs=None, *, target=1.0, is_ceiling=False, rounds=1, name="f") -> Figure:
+def figure(ours=None, theirs=None, bare=None, *, target=1.0, is_ceiling=False, **named) -> Figure:
     nothing = lambda _seconds: 1.0  # noqa: E731 - a measure that does not matter
-    return Figure("section", name, "yardstick", "1x1", target, ours or nothing, theirs or nothing, is_ceiling, rounds)
+    ours, theirs = ours or nothing, theirs or nothing
+    name, rounds = named.get("name", "f"), named.get("rounds", 1)
+    return Figure("section", name, "yardstick", "1x1", target, ours, theirs, is_ceiling, rounds, bare)
 
 
 def test_both_sides_are_measured_in_turn_and_the_first_round_is_not_kept():
@@ -24,16 +26,28 @@ def test_both_sides_are_measured_in_turn_and_the_first_round_is_not_kept():
 
     (reached,) = measure([figure(measured("ours", 1), measured("theirs", 1))], 2, 0.5, lambda _text, _done: None)
     assert order == ["theirs", "ours", "ours", "theirs", "theirs", "ours"]
-    assert (list(reached.ours), list(reached.theirs)) == ([3, 6], [4, 5])
+    assert reached.rounds == [Round(3, 4), Round(6, 5)]
+
+
+def test_a_bare_server_is_measured_between_the_two():
+    order: list[str] = []
+
+    def measured(name: str):
+        return lambda _seconds: order.append(name) or len(order)
+
+    figures = [figure(measured("ours"), measured("theirs"), measured("bare"))]
+    (reached,) = measure(figures, 1, 0.5, lambda _text, _done: None)
+    assert order == ["theirs", "bare", "ours", "ours", "bare", "theirs"]
+    assert (reached.rounds, reached.bare_ratio) == ([Round(4, 6, 5)], 5 / 6)
 
 
 def test_a_figure_gets_the_rounds_that_it_needs():
     few, many = measure([figure(name="few"), figure(name="many", rounds=4)], 2, 0.1, lambda _text, _done: None)
-    assert (len(few.ours), len(many.ours)) == (2, 4)
+    assert (len(few.rounds), len(many.rounds)) == (2, 4)
 
 
 def test_the_ratio_is_the_median_of_those_of_the_rounds():
-    reached = Reached(figure(), [1.0, 2.0, 9.0], [2.0, 2.0, 3.0])
+    reached = Reached(figure(), [Round(1.0, 2.0), Round(2.0, 2.0), Round(9.0, 3.0)])
     assert (reached.ratios, reached.ratio) == ([0.5, 1.0, 3.0], 1.0)
 
 
@@ -47,5 +61,5 @@ def test_the_ratio_is_the_median_of_those_of_the_rounds():
     ],
 )
 def test_a_target_is_a_floor_or_a_ceiling(target, is_ceiling, met, told):
-    reached = Reached(figure(target=target, is_ceiling=is_ceiling), [2.0], [2.0])
+    reached = Reached(figure(target=target, is_ceiling=is_ceiling), [Round(2.0, 2.0)])
     assert (reached.met, told_target(reached.figure)) == (met, told)
