@@ -15,6 +15,7 @@ from gradserve.cli.commands.gradient import gradient
 from gradserve.cli.commands.models import delete, info, models
 from gradserve.cli.commands.serve import serve
 from gradserve.cli.commands.token import token
+from gradserve.cli.commands.top import top
 from gradserve.cli.commands.weights import pull, push
 from gradserve.cli.exit_code import MEANINGS, ExitCode, describe, exit_code_of
 from gradserve.cli.settings import Settings, server_options
@@ -57,8 +58,9 @@ def application(context: click.Context) -> None:
     context.obj = context.obj or Settings()
 
 
-_COMMANDS = (serve, models, info, create, delete, forward, gradient, push, pull, save, load, checkpoints, token, bench)
-for _command in _COMMANDS:
+_READING = (models, info, forward, gradient, pull, checkpoints, top, bench)
+_WRITING = (create, delete, push, save, load)
+for _command in (serve, *_READING, *_WRITING, token):
     application.add_command(_command)
 
 

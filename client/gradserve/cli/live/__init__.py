@@ -1,0 +1,1 @@
+"""What a running server does, read off its metrics."""
