@@ -1,0 +1,51 @@
+"""Draws the dashboard of a server that it starts itself, under traffic of every kind.
+
+python -m deploy.grafana.render.demo --last 5m --output docs/dashboard.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gradserve
+from benchmarks.processes import running
+from deploy.grafana.render.__main__ import render
+from deploy.grafana.render.durations import seconds_of
+from deploy.grafana.render.prometheus import Prometheus
+from deploy.grafana.render.prometheus_process import run_prometheus
+from deploy.grafana.render.traffic import QUEUE_ROWS, traffic
+
+_SCRAPE_SECONDS = 2.0
+
+
+@contextmanager
+def busy_server() -> Iterator[Prometheus]:
+    """A Prometheus of a server that is busy, until the block ends."""
+    free = ("--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ("--examples", "--data-dir", folder, "--set", f"batching.max_queue_rows={QUEUE_ROWS}")
+        with running("gradserve", "serve", *free, *flags) as server:
+            with gradserve.Client(server.target) as client:
+                address = client.server_info().metrics_address
+            with run_prometheus(address, _SCRAPE_SECONDS) as prometheus, traffic(server.target):
+                yield prometheus
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.grafana.render.demo", description="Draws a busy server.")
+    parser.add_argument("--last", type=seconds_of, default="5m", help="for how long to call it (%(default)s)")
+    parser.add_argument("--output", type=Path, required=True, help="the PNG to write")
+    chosen = parser.parse_args()
+    with busy_server() as prometheus:
+        threading.Event().wait(chosen.last)
+        render(prometheus, chosen.last).save(chosen.output)
+
+
+if __name__ == "__main__":
+    main()
