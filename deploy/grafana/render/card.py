@@ -38,7 +38,8 @@ class Card:
         edge = FancyBboxPatch(
             origin, self.width, self.height, "round,pad=0,rounding_size=4", transform=IdentityTransform()
         )
-        edge.set(facecolor=theme.CARD, edgecolor=theme.EDGE)
+        # Behind the axes, which have 0.
+        edge.set(facecolor=theme.CARD, edgecolor=theme.EDGE, zorder=-1)
         self.figure.add_artist(edge)
         self.text(12, 19, title, size=9.5, weight="bold")
 

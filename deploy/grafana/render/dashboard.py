@@ -113,12 +113,14 @@ class Dashboard:
         title: Its name.
         panels: All that it shows, its rows' headings included.
         variables: What can be chosen on it, by the names in queries; each is a regular expression that takes all.
+        labels: What people call the variables.
         annotations: Queries, each of which marks the times at which it has values.
     """
 
     title: str
     panels: tuple[Panel, ...]
     variables: Mapping[str, str]
+    labels: tuple[str, ...]
     annotations: tuple[str, ...]
 
     @classmethod
@@ -134,6 +136,7 @@ class Dashboard:
             title=board["title"],
             panels=tuple(Panel.of(panel) for panel in board["panels"]),
             variables={variable["name"]: variable["allValue"] for variable in variables},
+            labels=tuple(variable["label"] for variable in variables),
             annotations=tuple(annotation["expr"] for annotation in board["annotations"]["list"]),
         )
 

@@ -98,7 +98,7 @@ def _draw_panel(card: Card, panel: Panel, lines: Sequence[Line], dates: Values, 
 
 def _header(card: Card, source: Source) -> None:
     board, window = source.dashboard, source.window
-    chosen = "   ".join(f"{name}: all" for name in board.variables)
+    chosen = "     ".join(f"{label}: all" for label in board.labels)
     begin, end = (datetime.fromtimestamp(time, tz=UTC) for time in (window.start, window.end))
     card.text(14, 30, board.title, size=16, weight="bold")
     card.text(150, 31, chosen, size=9.5, colour=theme.FAINT)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, DateFormatter
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from deploy.grafana.render import theme
 from deploy.grafana.render.card import Card
@@ -17,8 +19,11 @@ from deploy.grafana.render.lines import Line, Values
 from deploy.grafana.render.units import told
 
 LEFT_PIXELS = 84
-_ENTRY_PIXELS = (250, 17)
-_MOST_ENTRY_ROWS = 4
+_LETTER_PIXELS = 6.5
+_DASH_PIXELS = 16
+_LINE_PIXELS = 17
+_SIDE_PIXELS = 24
+_MOST_ROWS = 5
 _SHORT_DAYS = 240 / 86400
 _CALCULATIONS: Mapping[str, Callable[[Line], float]] = {
     "mean": lambda line: float(np.nanmean(line.values)),
@@ -37,16 +42,15 @@ def draw_lines(card: Card, panel: Panel, lines: Sequence[Line], times: Values, m
         times: The window's points as matplotlib's dates, [points].
         marks: Dates to mark, because an alert began.
     """
-    columns = max(1, int((card.width - 24) // _ENTRY_PIXELS[0]))
-    rows = min(math.ceil(len(lines) / columns), _MOST_ENTRY_ROWS)
-    axes = card.axes(panel.title, left=LEFT_PIXELS, bottom=34 + rows * _ENTRY_PIXELS[1])
+    legend = _Legend.of(panel, lines, card.width)
+    axes = card.axes(panel.title, left=LEFT_PIXELS, bottom=34 + legend.height)
     colours = theme.series_colours([line.name for line in lines], panel.colours)
     _plot(axes, panel, lines, times, colours)
     _thresholds(axes, panel)
     for mark in marks:
         axes.axvline(mark, color=theme.ALERT, linewidth=0.8, linestyle=(0, (2, 3)))
     label_axes(axes, times, panel.unit)
-    _legend(card, panel, lines, colours, columns)
+    legend.draw(card, colours)
 
 
 def label_axes(axes: Axes, times: Values, unit: str) -> None:
@@ -57,10 +61,15 @@ def label_axes(axes: Axes, times: Values, unit: str) -> None:
     # Below some minutes the seconds of a time matter.
     form = "%H:%M:%S" if times[-1] - times[0] < _SHORT_DAYS else "%H:%M"
     axes.xaxis.set_major_formatter(DateFormatter(form))  # type: ignore[no-untyped-call]
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.yaxis.set_major_locator(MultipleLocator(_power_of_two(axes)) if unit == "bytes" else MaxNLocator(nbins=4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: told(value, unit)))
     axes.grid(color=theme.GRID, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def _power_of_two(axes: Axes) -> float:
+    """A step between ticks that is round in KiB, MiB and GiB, and gives two to four of them."""
+    return float(2 ** math.floor(math.log2(max(axes.get_ylim()[1], 2) / 2)))
 
 
 def _plot(axes: Axes, panel: Panel, lines: Sequence[Line], times: Values, colours: Sequence[str]) -> None:
@@ -87,18 +96,48 @@ def _thresholds(axes: Axes, panel: Panel) -> None:
             axes.axhline(value, color=colour, linewidth=1, linestyle=(0, (6, 4)))
 
 
-def _legend(card: Card, panel: Panel, lines: Sequence[Line], colours: Sequence[str], columns: int) -> None:
-    room = columns * _MOST_ENTRY_ROWS
-    shown = lines if len(lines) <= room else lines[: room - 1]
-    wide, high = _ENTRY_PIXELS
-    top = card.height - 8 - high * min(math.ceil(len(lines) / columns), _MOST_ENTRY_ROWS)
-    for index, (line, colour) in enumerate(zip(shown, colours, strict=False)):
-        x, y = 12 + wide * (index % columns), top + high * (index // columns + 0.5)
-        card.text(x, y, "━", size=8, colour=colour)
-        card.text(x + 16, y, _entry(panel, line), size=8, colour=theme.TEXT)
-    if len(shown) < len(lines):
-        x, y = 12 + wide * (len(shown) % columns), top + high * (len(shown) // columns + 0.5)
-        card.text(x + 16, y, f"and {len(lines) - len(shown)} more", size=8, colour=theme.FAINT)
+@dataclass(frozen=True)
+class _Legend:
+    """What the lines are called, with their values, in as many columns as there is room for.
+
+    Attributes:
+        entries: The texts.
+        columns: How many stand beside each other.
+        rows: How many stand below each other, at most.
+    """
+
+    entries: Sequence[str]
+    columns: int
+    rows: int
+
+    @classmethod
+    def of(cls, panel: Panel, lines: Sequence[Line], width: float) -> Self:
+        """The legend of a panel on a card of so many pixels."""
+        entries = [_entry(panel, line) for line in lines]
+        widest = max(map(len, entries)) * _LETTER_PIXELS + _DASH_PIXELS
+        columns = max(1, int((width - _SIDE_PIXELS) // widest))
+        return cls(entries, columns, min(math.ceil(len(entries) / columns), _MOST_ROWS))
+
+    @property
+    def height(self) -> float:
+        """In pixels."""
+        return self.rows * _LINE_PIXELS
+
+    def draw(self, card: Card, colours: Sequence[str]) -> None:
+        """Write the entries at the foot of the card; of too many the last are only counted."""
+        room = self.columns * self.rows
+        shown = self.entries if len(self.entries) <= room else self.entries[: room - 1]
+        for index, (entry, colour) in enumerate(zip(shown, colours, strict=False)):
+            x, y = self._place(card, index)
+            card.text(x, y, "━", size=8, colour=colour)
+            card.text(x + _DASH_PIXELS, y, entry, size=8)
+        if len(shown) < len(self.entries):
+            x, y = self._place(card, len(shown))
+            card.text(x + _DASH_PIXELS, y, f"and {len(self.entries) - len(shown)} more", size=8, colour=theme.FAINT)
+
+    def _place(self, card: Card, index: int) -> tuple[float, float]:
+        x = _SIDE_PIXELS / 2 + (card.width - _SIDE_PIXELS) / self.columns * (index % self.columns)
+        return x, card.height - 8 - self.height + _LINE_PIXELS * (index // self.columns + 0.5)
 
 
 def _entry(panel: Panel, line: Line) -> str:

@@ -16,8 +16,8 @@ import gradserve
 QUEUE_ROWS = 2048
 """What `batching.max_queue_rows` of the server should be: so little that `_flood` fills it."""
 
-_WIDE = 768
-_KEPT_EVERY = 10
+_WIDE = 1024
+_KEPT_EVERY = 5
 _Call: TypeAlias = Callable[[gradserve.Client, np.random.Generator], None]
 
 
@@ -61,6 +61,7 @@ def _repeat(
 ) -> None:
     draw = np.random.default_rng(0)
     try:
+        call(client, draw)
         while not end.wait(pause * _swell() * draw.exponential()):
             call(client, draw)
     except Exception as error:  # noqa: BLE001 - it is raised where the callers were started
@@ -106,14 +107,17 @@ def _ask_wrongly(client: gradserve.Client, draw: np.random.Generator) -> None:
 
 
 def _flood(client: gradserve.Client, draw: np.random.Generator) -> None:
-    """More than finds room: some of it comes too late, some is refused, and the rest is given up."""
+    """More than finds room: some is refused, and some is given up. Who is in a hurry meanwhile is answered too late."""
     rows = draw.standard_normal((256, _WIDE), np.float32)
-    stream = client.model("ranker").stream(max_in_flight=64)
-    answers = [stream.forward(rows, timeout=0.05 if turn % 4 == 0 else 10) for turn in range(24)]
-    for answer in answers[:12]:
+    flood = client.model("ranker").stream(max_in_flight=64)
+    answers = [flood.forward(rows) for _ in range(20)]
+    with client.model("policy").stream() as hurried:
+        for x in draw.standard_normal((20, 1, 12), np.float32):
+            hurried.forward(x, timeout=0.005)
+    for answer in answers[:8]:
         with suppress(gradserve.Error):
             answer.result()
-    stream.cancel()
+    flood.cancel()
 
 
 _CALLERS: tuple[tuple[_Call, float], ...] = (
@@ -122,7 +126,7 @@ _CALLERS: tuple[tuple[_Call, float], ...] = (
     (_optimise, 0.03),
     (_rank, 0.08),
     (_train, 1.0),
-    (_ask_wrongly, 0.5),
-    (_flood, 4.0),
+    (_ask_wrongly, 2.0),
+    (_flood, 12.0),
 )
 """Who calls, and after a pause of how many seconds in the mean."""
