@@ -2,11 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 
 import pytest
-
-from tests.deploy.live import Live, run_live
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +24,3 @@ def _program(name: str) -> str:
     if path is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed")
     return path
-
-
-@pytest.fixture(scope="session")
-def live(prometheus_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server under traffic, scraped by a Prometheus."""
-    with run_live(tmp_path_factory.mktemp("data")) as running:
-        yield running

@@ -12,6 +12,9 @@ from typing import Any, Self
 from deploy.grafana.render.durations import duration_of
 from deploy.grafana.render.prometheus import Window
 
+GRADSERVE = Path(__file__).resolve().parents[1] / "dashboards" / "gradserve.json"
+"""The file of Gradserve's own dashboard."""
+
 
 @dataclass(frozen=True)
 class Box:

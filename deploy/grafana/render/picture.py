@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,13 +14,15 @@ from PIL import Image
 
 from deploy.grafana.render import theme
 from deploy.grafana.render.card import Card
-from deploy.grafana.render.dashboard import Box, Panel
+from deploy.grafana.render.dashboard import Box, Dashboard, Panel
 from deploy.grafana.render.heatmap import draw_heatmap
 from deploy.grafana.render.lines import Line, Source, Values
+from deploy.grafana.render.prometheus import Prometheus, Window
 from deploy.grafana.render.stat import draw_number
 from deploy.grafana.render.timeseries import draw_lines
 
 _HEADER_PIXELS = 56
+_POINTS = 240
 # matplotlib counts dates in days since 1970.
 _DAY = 86400
 
@@ -54,6 +57,17 @@ def size_of(panels: Sequence[Panel]) -> tuple[int, int]:
         theme.COLUMNS * theme.COLUMN_PIXELS + theme.GAP_PIXELS,
         rows * theme.ROW_PIXELS + _HEADER_PIXELS + theme.GAP_PIXELS,
     )
+
+
+def draw_last(seconds: float, prometheus: Prometheus, dashboard: Dashboard) -> Picture:
+    """Draw what a dashboard shows of the last seconds.
+
+    Raises:
+        OSError: Prometheus cannot be reached, or refuses a query.
+    """
+    interval, now = prometheus.scrape_interval(), time.time()
+    window = Window(now - seconds, now, max(interval, seconds / _POINTS))
+    return draw(Source(prometheus, dashboard, window, interval))
 
 
 def draw(source: Source) -> Picture:
@@ -99,7 +113,7 @@ def _draw_panel(card: Card, panel: Panel, lines: Sequence[Line], dates: Values, 
 def _header(card: Card, source: Source) -> None:
     board, window = source.dashboard, source.window
     chosen = "     ".join(f"{label}: all" for label in board.labels)
-    begin, end = (datetime.fromtimestamp(time, tz=UTC) for time in (window.start, window.end))
+    begin, end = (datetime.fromtimestamp(seconds, tz=UTC) for seconds in (window.start, window.end))
     card.text(14, 30, board.title, size=16, weight="bold")
     card.text(150, 31, chosen, size=9.5, colour=theme.FAINT)
     card.text(

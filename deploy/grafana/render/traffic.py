@@ -107,17 +107,15 @@ def _ask_wrongly(client: gradserve.Client, draw: np.random.Generator) -> None:
 
 
 def _flood(client: gradserve.Client, draw: np.random.Generator) -> None:
-    """More than finds room: some is refused, and some is given up. Who is in a hurry meanwhile is answered too late."""
+    """More than finds room: some is refused, what is in a hurry comes too late, and what then waits is given up."""
     rows = draw.standard_normal((256, _WIDE), np.float32)
-    flood = client.model("ranker").stream(max_in_flight=64)
-    answers = [flood.forward(rows) for _ in range(20)]
-    with client.model("policy").stream() as hurried:
-        for x in draw.standard_normal((20, 1, 12), np.float32):
-            hurried.forward(x, timeout=0.005)
-    for answer in answers[:8]:
+    stream = client.model("ranker").stream(max_in_flight=64)
+    answers = [stream.forward(rows) for _ in range(20)]
+    hurried = [stream.forward(rows[:1], timeout=seconds) for seconds in (1e-6, 0.05)]
+    for answer in (*hurried, *answers[:8]):
         with suppress(gradserve.Error):
             answer.result()
-    flood.cancel()
+    stream.cancel()
 
 
 _CALLERS: tuple[tuple[_Call, float], ...] = (

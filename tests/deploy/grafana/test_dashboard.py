@@ -13,11 +13,11 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as schema
 
-from deploy.grafana.render.__main__ import DASHBOARD
+from deploy.grafana.render.dashboard import GRADSERVE
 from deploy.grafana.render.units import told
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
-BOARD = json.loads(DASHBOARD.read_text())
+BOARD = json.loads(GRADSERVE.read_text())
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 GRAFANAS_OWN = {"__rate_interval", "__range", "datasource"}
 # Fields of annotations that Prometheus's own plugin reads; the schema holds those of every plugin.
