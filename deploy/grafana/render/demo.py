@@ -1,6 +1,6 @@
 """Draws the dashboard of a server that it starts itself, under traffic of every kind.
 
-python -m deploy.grafana.render.demo --last 5m --output docs/dashboard.png
+python -m deploy.grafana.render.demo --last 6m --output docs/dashboard.png
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deploy.grafana.render.prometheus import Prometheus
 from deploy.grafana.render.prometheus_process import run_prometheus
 from deploy.grafana.render.traffic import QUEUE_ROWS, traffic
 
-_SCRAPE_SECONDS = 2.0
+_SCRAPE_SECONDS = 5.0
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def busy_server(scrape_interval: float) -> Iterator[Prometheus]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m deploy.grafana.render.demo", description="Draws a busy server.")
-    parser.add_argument("--last", type=seconds_of, default="5m", help="for how long to call it (%(default)s)")
+    parser.add_argument("--last", type=seconds_of, default="6m", help="for how long to call it (%(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="the PNG to write")
     chosen = parser.parse_args()
     with busy_server(_SCRAPE_SECONDS) as prometheus:

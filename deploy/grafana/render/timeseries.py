@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import MINUTELY, AutoDateLocator, DateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from deploy.grafana.render import theme
@@ -45,7 +45,8 @@ def draw_lines(card: Card, panel: Panel, lines: Sequence[Line], times: Values, m
 def label_axes(axes: Axes, times: Values, unit: str) -> None:
     """Times below, values with their unit at the left, and a faint grid."""
     axes.set_xlim(times[0], times[-1])
-    locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
+    locator.intervald[MINUTELY] = [1, 2, 5, 10, 15, 30]
     axes.xaxis.set_major_locator(locator)
     # Below some minutes the seconds of a time matter.
     form = "%H:%M:%S" if times[-1] - times[0] < _SHORT_DAYS else "%H:%M"
