@@ -19,7 +19,7 @@ BOARD = Dashboard.read(GRADSERVE)
 QUERIES = [(panel, target) for panel in BOARD.panels for target in panel.targets]
 QUERY_IDS = [f"{panel.title}-{target.legend}" for panel, target in QUERIES]
 RECORDED = [rule["record"] for rule in rules() if "record" in rule]
-SELECTOR = re.compile(r"\b(?:gradserve_|job_model:|job_instance_model:|up\b)[\w:]*(?:\{[^}]*\})?")
+SELECTOR = re.compile(r"\b(?:gradserve_|grpc_server_|job_model:|job_instance_model:|up\b)[\w:]*(?:\{[^}]*\})?")
 LOOKED_AT = sorted({selector for alert in alerts().values() for selector in SELECTOR.findall(alert["expr"])})
 
 
