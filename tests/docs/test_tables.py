@@ -24,6 +24,7 @@ from gradserve_server.metrics import Metrics
 from gradserve_server.metrics.readings import ModelReading, Reading
 from gradserve_server.security.rules import RULES
 from gradserve_server.status import CODES
+from tests.deploy.prometheus.rules import alerts
 from tests.docs.snippets import DOCUMENTS, ROOT
 from tests.support.metrics import page
 from tests.support.server import RunningServer
@@ -172,6 +173,13 @@ def test_every_outcome_of_a_request_is_there_with_its_statuses():
 def test_every_reason_to_release_a_batch_is_there():
     table = [row[0] for row in rows("docs/metrics.md", "| reason | why a batch was computed when it was |")]
     assert table == list(get_args(ReleaseReason))
+
+
+def test_every_alert_is_there_with_its_severity_and_a_section():
+    table = {alert: severity for alert, severity, _ in rows("docs/alerts.md", "| alert | severity | fires when |")}
+    assert table == {f"[{name}](#{name.lower()})": alert["labels"]["severity"] for name, alert in alerts().items()}
+    titles = re.findall(r"^## (.*)$", (ROOT / "docs" / "alerts.md").read_text(), re.MULTILINE)
+    assert titles == list(alerts())
 
 
 def test_every_path_of_http_is_there(server: RunningServer):
