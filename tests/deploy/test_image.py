@@ -15,7 +15,7 @@ from tests.docs.test_tables import rows
 from tests.support.waiting import seconds_until
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
-SECONDS = 60
+SECONDS = 120
 MEGABYTE = 10**6
 
 pytestmark = pytest.mark.slow

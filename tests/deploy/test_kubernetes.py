@@ -29,7 +29,7 @@ BUILT_IN = sorted(MANIFESTS.keys() - {"podmonitor"})
 PODMONITOR = Path(__file__).with_name("podmonitor")
 POD = MANIFESTS["statefulset"]["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
