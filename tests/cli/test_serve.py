@@ -79,7 +79,7 @@ def test_without_the_servers_extra_serve_says_what_to_install(missing):
     ("command", "extra"),
     [("serve", "server"), ("models", "cli"), ("info serve", "cli"), ("", "cli"), ("--help", "cli")],
 )
-@pytest.mark.parametrize("missing", ["click", "rich"])
+@pytest.mark.parametrize("missing", ["click", "grpc_health", "rich"])
 def test_without_the_command_lines_extra_every_command_says_what_to_install(command, extra, missing):
     code = f"""
 import sys

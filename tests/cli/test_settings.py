@@ -22,6 +22,7 @@ COMMANDS = (
     "token",
     "bench",
     "serve",
+    "health",
 )
 
 

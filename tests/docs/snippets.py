@@ -96,6 +96,12 @@ def read(path: Path, runner: Runner, target: str) -> Document:
     return document
 
 
+def skipped() -> list[str]:
+    """The bash snippets that are not run here, of all files in their order."""
+    marker = "<!-- skip: next -->\n\n```bash\n"
+    return [text.partition("```")[0] for path in DOCUMENTS for text in path.read_text().split(marker)[1:]]
+
+
 def _tidy(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n") + "\n"
 

@@ -1,7 +1,7 @@
 """The command line, `gradserve`.
 
-Only `main` is public. Click and rich come with an extra, so this file imports neither: without them it says what to
-install.
+Only `main` is public. Click, rich and the stubs of grpc.health.v1 come with an extra, so this file imports none of
+them: without them it says what to install.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_EXTRA: Final = {"click", "rich"}
+_EXTRA: Final = {"click", "grpc_health", "rich"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from gradserve.cli.commands.checkpoints import checkpoints, load, save
 from gradserve.cli.commands.create import create
 from gradserve.cli.commands.forward import forward
 from gradserve.cli.commands.gradient import gradient
+from gradserve.cli.commands.health import health
 from gradserve.cli.commands.models import delete, info, models
 from gradserve.cli.commands.serve import serve
 from gradserve.cli.commands.token import token
@@ -58,9 +59,9 @@ def application(context: click.Context) -> None:
     context.obj = context.obj or Settings()
 
 
-_READING = (models, info, forward, gradient, pull, checkpoints, top, bench)
-_WRITING = (create, delete, push, save, load)
-for _command in (serve, *_READING, *_WRITING, token):
+_SERVING = (serve, health, token, top, bench)
+_MODELS = (models, info, create, delete, forward, gradient, push, pull, save, load, checkpoints)
+for _command in (*_SERVING, *_MODELS):
     application.add_command(_command)
 
 

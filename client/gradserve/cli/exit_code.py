@@ -38,7 +38,7 @@ MEANINGS: Final[Mapping[ExitCode, str]] = {
     ExitCode.USAGE: "The command line is wrong, or a file that it names cannot be read; nothing was sent.",
     ExitCode.NOT_FOUND: "There is no such model or checkpoint.",
     ExitCode.INVALID: "The request is refused for what it says: INVALID_ARGUMENT, OUT_OF_RANGE, UNIMPLEMENTED.",
-    ExitCode.UNAVAILABLE: "The server cannot be reached or does not answer in time: UNAVAILABLE, DEADLINE_EXCEEDED.",
+    ExitCode.UNAVAILABLE: "The server is out of reach, too slow, or does not serve: UNAVAILABLE, DEADLINE_EXCEEDED.",
     ExitCode.CONFLICT: "The request does not fit the state: ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED.",
     ExitCode.EXHAUSTED: "Too large, or the server is full: RESOURCE_EXHAUSTED.",
     ExitCode.DENIED: "No right to it: UNAUTHENTICATED, PERMISSION_DENIED.",
