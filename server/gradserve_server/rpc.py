@@ -12,6 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from gradserve_server.calls import CALL, REQUEST_ID_KEY, Call
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.facts import GrpcType, Instruments, RpcFact, RpcMethod
 from gradserve_server.status import Failure, failure_of
@@ -102,7 +103,7 @@ def _cancellation(context: Context) -> str:
     return "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
 
 
-class _Rpc:
+class _Rpc(Call):
     """One call, as a block: the error boundary, which tells the instruments what becomes of the call.
 
     An exception inside ends the block and becomes the call's failure; a cancellation goes on through it.
@@ -111,29 +112,32 @@ class _Rpc:
         failure: How the call failed; there once it has.
     """
 
-    __slots__ = ("_context", "_endpoint", "_start", "failure")
-
+    context: Context
     failure: Failure
 
     def __init__(self, endpoint: _Endpoint, context: Context) -> None:
-        self._endpoint = endpoint
-        self._context = context
+        super().__init__(endpoint.method, context)
+        self._instruments = endpoint.instruments
 
     def __enter__(self) -> Self:
         self._start = perf_counter()
-        self._endpoint.instruments.rpc_started(self._endpoint.method)
+        CALL.set(self)
+        self._instruments.rpc_started(self.method)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
         if isinstance(error, Exception):
             self.failure = failure_of(error)
             return True
-        self._tell("OK" if error is None else _cancellation(self._context))
+        self._tell("OK" if error is None else _cancellation(self.context))
         return False
 
-    def _tell(self, code: str) -> None:
+    def _tell(self, code: str, reason: str = "", message: str = "") -> None:
         seconds = perf_counter() - self._start
-        self._endpoint.instruments.rpc_handled(RpcFact(self._endpoint.method, code, seconds))
+        if code != "OK":
+            # A stream that its caller has left may be ended in another task.
+            CALL.set(self)
+        self._instruments.rpc_handled(RpcFact(self.method, code, seconds, reason, message))
 
     async def abort(self) -> NoReturn:
         """Tell the caller of the failure, and what has become of the call.
@@ -141,13 +145,15 @@ class _Rpc:
         To a handler that reads, gRPC shows a caller who goes away as one who has no more to send. So a call may fail
         for the lack of a message and turn out to be cancelled: then its caller cannot be told.
         """
+        failure = self.failure
+        trailers = (*failure.trailing_metadata, (REQUEST_ID_KEY, self.request_id))
         try:
-            await self._context.abort(self.failure.code, self.failure.details, self.failure.trailing_metadata)
+            await self.context.abort(failure.code, failure.details, trailers)
         except grpc.aio.AbortError:
-            self._tell(self.failure.code.name)
+            self._tell(failure.code.name, failure.reason, failure.details)
             raise
         except BaseException:
-            self._tell(_cancellation(self._context))
+            self._tell(_cancellation(self.context))
             raise
 
 
