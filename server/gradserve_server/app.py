@@ -184,10 +184,9 @@ class Server:
         await asyncio.wait((ending, hurrying), return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
         if not ending.done():
-            # A second stop would wait for the first one's grace.
-            ending.cancel()
-            await asyncio.wait((ending,))
+            # The shorter grace of two wins.
             await self._parts.grpc_server.stop(0)
+        await ending
 
     def _listen(self) -> str:
         listen = self._config.server.listen
