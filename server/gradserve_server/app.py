@@ -263,10 +263,10 @@ def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
         names = (service.full_name for service in (*own, *general, reflected))
         general[reflected] = reflection.aio.ReflectionServicer(tuple(names))
     for service, (servicer, told) in own.items():
-        guarded = guard.guarded(service, servicer)
-        if told is not audience.metrics:
+        guarded, named = guard.guarded(service, servicer), told is not audience.metrics
+        if named:
             guarded = noted(service, guarded)
-        handler = handlers(service, guarded, told, parts.lifecycle.check_started)
+        handler = handlers(service, guarded, told, parts.lifecycle.check_started, named=named)
         parts.grpc_server.add_generic_rpc_handlers((handler,))
     for service, servicer in general.items():
         handler = handlers(service, guard.guarded(service, servicer), audience.metrics, open_gate)

@@ -34,6 +34,7 @@ class _Endpoint(NamedTuple):
     call: Callable[[Any, Context], Any]
     gate: Gate
     instruments: Instruments
+    named: bool
 
 
 def open_gate() -> None:
@@ -41,7 +42,12 @@ def open_gate() -> None:
 
 
 def handlers(
-    service: ServiceDescriptor, servicer: object, instruments: Instruments, gate: Gate = open_gate
+    service: ServiceDescriptor,
+    servicer: object,
+    instruments: Instruments,
+    gate: Gate = open_gate,
+    *,
+    named: bool = False,
 ) -> grpc.GenericRpcHandler:
     """The handlers of all methods of a service.
 
@@ -51,11 +57,14 @@ def handlers(
             they give is a message, or the bytes of one.
         instruments: Told of each method, and of each call that reaches its handler.
         gate: Asked before each call.
+        named: Whether each unary call can be asked for as CALL, from its start; others can be, and those that fail.
     """
     by_name = {}
     for method in service.methods:
         call = getattr(servicer, method.name)
-        endpoint = _Endpoint(_name(method), method.input_type.full_name, call, gate, instruments)
+        name = _name(method)
+        is_named = named or name.grpc_type != "unary"
+        endpoint = _Endpoint(name, method.input_type.full_name, call, gate, instruments, is_named)
         instruments.rpc_served(endpoint.method)
         by_name[method.name] = _handler(method, endpoint)
     return grpc.method_handlers_generic_handler(service.full_name, by_name)
@@ -117,15 +126,19 @@ class _Rpc(Call):
 
     def __init__(self, endpoint: _Endpoint, context: Context) -> None:
         super().__init__(endpoint.method, context)
-        self._instruments = endpoint.instruments
+        self._endpoint = endpoint
 
     def __enter__(self) -> Self:
         self._start = perf_counter()
-        CALL.set(self)
-        self._instruments.rpc_started(self.method)
+        if self._endpoint.named:
+            CALL.set(self)
+        self._endpoint.instruments.rpc_started(self.method)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if error is not None:
+            # Also because a stream that its caller has left may be ended in another task.
+            CALL.set(self)
         if isinstance(error, Exception):
             self.failure = failure_of(error)
             return True
@@ -134,10 +147,7 @@ class _Rpc(Call):
 
     def _tell(self, code: str, reason: str = "", message: str = "") -> None:
         seconds = perf_counter() - self._start
-        if code != "OK":
-            # A stream that its caller has left may be ended in another task.
-            CALL.set(self)
-        self._instruments.rpc_handled(RpcFact(self.method, code, seconds, reason, message))
+        self._endpoint.instruments.rpc_handled(RpcFact(self.method, code, seconds, reason, message))
 
     async def abort(self) -> NoReturn:
         """Tell the caller of the failure, and what has become of the call.
