@@ -199,6 +199,6 @@ def test_no_connection_goes_out_unless_an_exporter_is_configured(tmp_path: Path,
     with start_server("--set", "server.drain_delay=0", config=FRAGILE, program=under_strace, env=env) as server:
         forward(server.target)
         assert server.stop() == 0
-    ended = f"{server.process.pid} +++ exited with 0 +++"
-    seconds_until(lambda: ended in calls.read_text(), SECONDS)
+    ended = re.compile(rf"^{server.process.pid} +\+\+\+ exited with 0", re.MULTILINE)
+    seconds_until(lambda: ended.search(calls.read_text()) is not None, SECONDS)
     assert bool(re.findall(r"sa_family=AF_INET6?", calls.read_text())) is connects
