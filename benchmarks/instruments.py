@@ -83,7 +83,7 @@ def _request_cost(repeats: int = 20_000) -> float:
 
     def tell() -> None:
         metrics.request_started("forward")
-        metrics.batch_computed(BatchFact("model", "forward", "single", 1, 0.00001))
+        metrics.batch_computed(BatchFact("model", "forward", "single", 1, 0.00001, 1))
         metrics.request_finished(RequestFact("model", "forward", "ok", 0.00001, 1, 0.0, result.is_finite))
 
     best = math.inf

@@ -17,6 +17,7 @@ from gradserve._errors import CancelledError, ClientClosedError, Error
 from gradserve._options import UNSET, CallOptions, ChannelOptions, Timeout, check_timeout
 from gradserve._results import Limits
 from gradserve._status import CALL_ID_KEY, from_rpc_error
+from gradserve._trace_context import trace_context
 from gradserve.v1 import inference_pb2_grpc, model_pb2, model_pb2_grpc, state_pb2_grpc
 
 Request = TypeVar("Request")
@@ -109,7 +110,7 @@ class Caller:
         if self.connection.closed:
             raise ClientClosedError("the client is closed")
         call_id = secrets.token_hex(8)
-        return call_id, (*self.connection.metadata, *self.options.metadata, (CALL_ID_KEY, call_id))
+        return call_id, (*self.connection.metadata, *self.options.metadata, *trace_context(), (CALL_ID_KEY, call_id))
 
     def check_sizes(self, arrays: tuple[Array, ...], timeout: Timeout) -> None:
         """Refuse what the server would refuse for its size, before it is copied and sent.

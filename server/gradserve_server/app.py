@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,14 @@ from gradserve_server.credentials import server_credentials
 from gradserve_server.definitions import NewModel
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.engine.device import Devices
-from gradserve_server.errors import ServiceError
+from gradserve_server.errors import DeviceFailed, ServiceError
+from gradserve_server.facts import Instruments
 from gradserve_server.hosted import HostedModel
 from gradserve_server.http_endpoint import HttpEndpoint
 from gradserve_server.initial_models import initial_models
 from gradserve_server.lifecycle import Lifecycle, Phase
+from gradserve_server.listeners import Listeners
+from gradserve_server.logs import AccessLog, Audit
 from gradserve_server.memory import keep_freed_messages
 from gradserve_server.metrics import Metrics, MetricsPage, Readings
 from gradserve_server.monitoring import routes
@@ -40,8 +46,24 @@ from gradserve_server.servicers.inference import InferenceServicer
 from gradserve_server.servicers.models import ModelServicer
 from gradserve_server.servicers.state import StateServicer
 from gradserve_server.servicers.streams import Streams
+from gradserve_server.servicers.subjects import noted
 
 _SECONDS_TO_END = 2.0
+
+
+@dataclass(frozen=True)
+class _Audience:
+    """Who is told of what. Where a request is computed only those are whom somebody has asked for.
+
+    Attributes:
+        metrics: Counts everything, and alone is told of health checks and reflection.
+        requests: Told of requests to compute.
+        models: Told of the calls that read or change models, and of each change.
+    """
+
+    metrics: Metrics
+    requests: Instruments
+    models: Instruments
 
 
 @dataclass(frozen=True)
@@ -55,7 +77,7 @@ class _Parts:
     registry: Registry
     dispatcher: Dispatcher
     protection: Protection
-    metrics: Metrics
+    audience: _Audience
     http: HttpEndpoint
     streams: Streams
     grpc_server: grpc.aio.Server
@@ -67,9 +89,15 @@ class Server:
     It does not read configuration, listen to signals or print: `gradserve_server.main` does.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *listeners: Instruments) -> None:
+        """Put it together.
+
+        Args:
+            config: How it is set up.
+            listeners: Who is told of calls and requests, beside the server's own metrics and log.
+        """
         self._config = config
-        self._parts = _assemble(config)
+        self._parts = _assemble(config, listeners)
 
     @property
     def metrics_address(self) -> str:
@@ -85,9 +113,10 @@ class Server:
         Raises:
             OSError: If it cannot listen there.
             ConfigError: If an initial model is refused.
+            DeviceFailed: If a device fails while they are made.
         """
         address = self._listen()
-        page = MetricsPage(self._parts.metrics, Readings(self._parts.registry, self._parts.lifecycle))
+        page = MetricsPage(self._parts.audience.metrics, Readings(self._parts.registry, self._parts.lifecycle))
         await self._parts.http.start(routes(page, self._parts.lifecycle))
         await self._parts.grpc_server.start()
         try:
@@ -96,8 +125,10 @@ class Server:
                 # What is on disk wins over configuration: also that a model was deleted.
                 if new.name not in kept:
                     await _create(self._parts.registry, new)
-        except BaseException:
-            await self._stop(grace=0.0)
+        except BaseException as error:
+            await self._stop(0.0, asyncio.Event())
+            if self._parts.devices.failure.done():
+                raise self._parts.devices.failure.result() from error
             raise
         self._parts.lifecycle.advance(Phase.SERVING)
         return address
@@ -116,21 +147,29 @@ class Server:
         """Look at once whether the files of tokens and certificates have changed."""
         self._parts.protection.look()
 
-    async def drain(self) -> bool:
+    async def device_failure(self) -> DeviceFailed:
+        """Wait until a device has failed."""
+        return await asyncio.wrap_future(self._parts.devices.failure)
+
+    async def drain(self, hurry: asyncio.Event) -> bool:
         """Stop without a failed call: say so, go on answering until callers have noticed, finish what is in flight.
+
+        Args:
+            hurry: Set to cut that short: calls in flight then end as UNAVAILABLE.
 
         Returns:
             Whether all that was being computed has ended; if not, the process must be ended around it.
         """
         self._parts.lifecycle.advance(Phase.DRAINING)
         self._parts.dispatcher.drain()
-        await asyncio.sleep(self._config.server.drain_delay)
-        return await self._stop(self._config.server.drain_grace)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), self._config.server.drain_delay)
+        return await self._stop(self._config.server.drain_grace, hurry)
 
-    async def _stop(self, grace: float) -> bool:
+    async def _stop(self, grace: float, hurry: asyncio.Event) -> bool:
         self._parts.lifecycle.advance(Phase.STOPPED)
         self._parts.streams.stop()
-        await self._parts.grpc_server.stop(grace)
+        await self._end_calls(grace, hurry)
         self._parts.http.close()
         # What is still under way was cut off from its caller; a change that is being kept may need a moment.
         idle = await asyncio.to_thread(self._parts.devices.close, _SECONDS_TO_END)
@@ -138,6 +177,16 @@ class Server:
             await self._parts.registry.settle()
             self._parts.archive.close()
         return idle
+
+    async def _end_calls(self, grace: float, hurry: asyncio.Event) -> None:
+        ending = asyncio.create_task(self._parts.grpc_server.stop(grace))
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait((ending, hurrying), return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if not ending.done():
+            # The shorter grace of two wins.
+            await self._parts.grpc_server.stop(0)
+        await ending
 
     def _listen(self) -> str:
         listen = self._config.server.listen
@@ -172,38 +221,40 @@ def _is_taken_socket(listen: str) -> bool:
         return knock.connect_ex(f"\0{path}" if listen.startswith("unix-abstract:") else path) == 0
 
 
-def _assemble(config: Config) -> _Parts:
+def _assemble(config: Config, listeners: tuple[Instruments, ...]) -> _Parts:
     protection = Protection.of(config.server)
+    guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
+    audience = _audience(config, guard, listeners)
     keep_freed_messages()
     changes = Changes()
     lifecycle = Lifecycle(changes)
     devices = Devices(config.compute.threads)
     store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
     archive = Archive(store, config.store.automatic_checkpoints)
-    metrics = Metrics()
-    registry = Registry(devices, config.limits, archive, changes, metrics)
+    registry = Registry(devices, config.limits, archive, changes, audience.models)
     http = _http_endpoint(config.server.metrics_listen)
     streams = Streams(config.limits.max_stream_requests)
-    guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
     server = grpc.aio.server(interceptors=guard.interceptors, options=channel_options(config))
-    dispatcher = Dispatcher(registry, config.batching, metrics)
+    dispatcher = Dispatcher(registry, config.batching, audience.requests)
     parts = _Parts(
-        changes, lifecycle, devices, archive, registry, dispatcher, protection, metrics, http, streams, server
+        changes, lifecycle, devices, archive, registry, dispatcher, protection, audience, http, streams, server
     )
     _add_services(parts, guard, config)
     return parts
 
 
+def _audience(config: Config, guard: Guard, listeners: tuple[Instruments, ...]) -> _Audience:
+    metrics, audit = Metrics(), Audit(guard.identity)
+    if config.log.writes_requests:
+        level = logging.INFO if config.log.requests else logging.DEBUG
+        listeners = (*listeners, AccessLog(level, guard.identity))
+    requests = Listeners(metrics, *listeners) if listeners else metrics
+    return _Audience(metrics, requests, Listeners(metrics, audit, *listeners))
+
+
 def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
-    own = {
-        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: InferenceServicer(
-            parts.dispatcher, parts.streams, guard.identity
-        ),
-        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: ModelServicer(
-            parts.registry, guard.may_see, parts.http.address
-        ),
-        state_pb2.DESCRIPTOR.services_by_name["StateService"]: StateServicer(parts.registry),
-    }
+    audience = parts.audience
+    own = _own_services(parts, guard)
     health = health_pb2.DESCRIPTOR.services_by_name["Health"]
     # These answer while the server starts, too.
     general: dict[Any, object] = {health: HealthServicer(parts.registry, parts.lifecycle, parts.changes)}
@@ -211,10 +262,26 @@ def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
         reflected = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
         names = (service.full_name for service in (*own, *general, reflected))
         general[reflected] = reflection.aio.ReflectionServicer(tuple(names))
-    for services, gate in ((own, parts.lifecycle.check_started), (general, open_gate)):
-        for service, servicer in services.items():
-            handler = handlers(service, guard.guarded(service, servicer), parts.metrics, gate)
-            parts.grpc_server.add_generic_rpc_handlers((handler,))
+    for service, (servicer, told) in own.items():
+        guarded, named = guard.guarded(service, servicer), told is not audience.metrics
+        if named:
+            guarded = noted(service, guarded)
+        handler = handlers(service, guarded, told, parts.lifecycle.check_started, named=named)
+        parts.grpc_server.add_generic_rpc_handlers((handler,))
+    for service, servicer in general.items():
+        handler = handlers(service, guard.guarded(service, servicer), audience.metrics, open_gate)
+        parts.grpc_server.add_generic_rpc_handlers((handler,))
+
+
+def _own_services(parts: _Parts, guard: Guard) -> Mapping[Any, tuple[object, Instruments]]:
+    """The servicers of Gradserve's own services, and who is told of their calls."""
+    inference = InferenceServicer(parts.dispatcher, parts.streams, guard.identity)
+    models = ModelServicer(parts.registry, guard.may_see, parts.http.address)
+    return {
+        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: (inference, parts.audience.requests),
+        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: (models, parts.audience.models),
+        state_pb2.DESCRIPTOR.services_by_name["StateService"]: (StateServicer(parts.registry), parts.audience.models),
+    }
 
 
 def _http_endpoint(listen: str) -> HttpEndpoint:

@@ -82,7 +82,15 @@ class Dispatcher:
         rows = request.rows if error is None else 0
         self._instruments.request_finished(
             RequestFact(
-                model, request.operation.name, outcome, seconds, rows, request.queue_seconds, request.finite, reason
+                model,
+                request.operation.name,
+                outcome,
+                seconds,
+                rows,
+                request.queue_seconds,
+                request.finite,
+                reason,
+                request.batch,
             )
         )
 

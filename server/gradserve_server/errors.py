@@ -15,7 +15,7 @@
     └── Unavailable          starting or draining
 
 Every class stands for the gRPC status of the same name. Anything else that is raised is a bug, and reaches the
-caller as INTERNAL with an error id and nothing else.
+caller as INTERNAL with an error id and nothing else. DeviceFailed stands apart: it ends the server.
 """
 
 from __future__ import annotations
@@ -122,3 +122,7 @@ class PermissionDenied(ServiceError):
     """The caller is known, and may not do this."""
 
     default_reason = "RIGHT_MISSING"
+
+
+class DeviceFailed(Exception):
+    """A device computes nothing any more until the process is started again. No caller is told: the server ends."""

@@ -6,6 +6,7 @@ called on the event loop's thread, and none blocks, fails or takes more than abo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
@@ -58,6 +59,11 @@ class RpcMethod(NamedTuple):
     service: str
     method: str
 
+    @property
+    def operation(self) -> str:
+        """What logs and metrics call it: its name in snake case."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", self.method).lower()
+
 
 class RpcFact(NamedTuple):
     """One call has ended.
@@ -66,11 +72,35 @@ class RpcFact(NamedTuple):
         method: What was called.
         code: The name of its `grpc.StatusCode`, such as "INVALID_ARGUMENT".
         seconds: From the call's arrival at its handler to the reply, or to its last.
+        reason: Why it was refused: the reason that its caller was told, such as "QUEUE_FULL"; empty if it was not.
+        message: The words that he was told; empty if there were none.
     """
 
     method: RpcMethod
     code: str
     seconds: float
+    reason: str = ""
+    message: str = ""
+
+
+class BatchFact(NamedTuple):
+    """Requests to one model have been computed together, or one alone.
+
+    Attributes:
+        model: The model's name in the registry.
+        operation: "forward" or "gradient".
+        reason: Why it was released then.
+        rows: Of all its requests.
+        seconds: How long it was computed.
+        version: Of the weights that computed it.
+    """
+
+    model: str
+    operation: str
+    reason: ReleaseReason
+    rows: int
+    seconds: float
+    version: int
 
 
 class RequestFact(NamedTuple):
@@ -85,6 +115,7 @@ class RequestFact(NamedTuple):
         queue_seconds: How long it waited to be computed; None if it was not.
         finite: Whether every number of its reply is finite; True if it was not computed.
         reason: Why it was refused: the reason that its caller was told, such as "QUEUE_FULL"; empty if it was not.
+        batch: The batch that it was computed in; None if it was not.
     """
 
     model: str
@@ -95,24 +126,25 @@ class RequestFact(NamedTuple):
     queue_seconds: float | None = None
     finite: bool = True
     reason: str = ""
+    batch: BatchFact | None = None
 
 
-class BatchFact(NamedTuple):
-    """Requests to one model have been computed together, or one alone.
+class ChangeFact(NamedTuple):
+    """A model, its weights, or its checkpoints have changed, and what is kept of them too.
 
     Attributes:
-        model: The model's name in the registry.
-        operation: "forward" or "gradient".
-        reason: Why it was released then.
-        rows: Of all its requests.
-        seconds: How long it was computed.
+        model: The model's name.
+        operation: What was done, as `RpcMethod.operation`.
+        version_before: Of its weights; 0 if there was no such model, or nobody knows.
+        version: Of its weights now; 0 if there is no such model any more.
+        checkpoint: The checkpoint that was made, deleted, or loaded; empty if none was.
     """
 
     model: str
     operation: str
-    reason: ReleaseReason
-    rows: int
-    seconds: float
+    version_before: int
+    version: int
+    checkpoint: str = ""
 
 
 class QueueState(NamedTuple):
@@ -152,6 +184,9 @@ class Instruments(Protocol):
 
     def model_deleted(self, name: str) -> None:
         """A model is in the registry no more."""
+
+    def model_changed(self, fact: ChangeFact) -> None:
+        """A model, its weights or its checkpoints have changed."""
 
     def request_started(self, operation: str) -> None:
         """A request to a model of the registry has arrived."""

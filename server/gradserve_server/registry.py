@@ -24,7 +24,7 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.state import StateDict, state_dict
 from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import AlreadyExists, NotFound, ResourceExhausted
-from gradserve_server.facts import Instruments
+from gradserve_server.facts import ChangeFact, Instruments
 from gradserve_server.hosted import AnyModel, DamagedModel, HostedModel, check_name
 from gradserve_server.selection import updated_flags
 from gradserve_server.slot import Slot
@@ -47,7 +47,7 @@ class Registry:
         self.limits = limits
         self.archive = archive
         self._changes = changes
-        self._instruments = instruments
+        self.instruments = instruments
         self._slots: dict[str, Slot] = {}
         self._unfinished: set[asyncio.Task[Any]] = set()
 
@@ -98,7 +98,7 @@ class Registry:
     def restore(self, name: str, slot: Slot) -> None:
         """Take a model that was kept, as the server starts."""
         self._slots[name] = slot
-        self._instruments.model_created(name)
+        self.instruments.model_created(name)
         self._changes.announce()
 
     async def create(self, new: NewModel) -> HostedModel:
@@ -123,7 +123,8 @@ class Registry:
             now = datetime.now(UTC)
             hosted = HostedModel(new.name, version, model, device, operations, now, now, told_seed)
             slot.hosted = await self.keep(hosted, new_weights=True)
-        self._instruments.model_created(new.name)
+        self.instruments.model_created(new.name)
+        self.instruments.model_changed(ChangeFact(new.name, "create_model", 0, version))
         self._changes.announce()
         return slot.hosted
 
@@ -148,6 +149,7 @@ class Registry:
             if converted:
                 new = replace(new, version=slot.next_version(old), version_time=datetime.now(UTC))
             slot.hosted = await self.keep(new, new_weights=converted)
+        self.instruments.model_changed(ChangeFact(name, "update_model", old.version, new.version))
         self._changes.announce()
         return slot.hosted
 
@@ -169,7 +171,8 @@ class Registry:
             version = max(old.version, slot.last_version)
             await asyncio.to_thread(self.archive.delete, name, version)
             del self._slots[name]
-            self._instruments.model_deleted(name)
+            self.instruments.model_deleted(name)
+            self.instruments.model_changed(ChangeFact(name, "delete_model", old.version, 0))
         self._changes.announce()
         return old.version
 

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from gradserve_server.calls import CALL, REQUEST_ID_KEY, Call
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.facts import GrpcType, Instruments, RpcFact, RpcMethod
 from gradserve_server.status import Failure, failure_of
@@ -33,6 +34,7 @@ class _Endpoint(NamedTuple):
     call: Callable[[Any, Context], Any]
     gate: Gate
     instruments: Instruments
+    named: bool
 
 
 def open_gate() -> None:
@@ -40,7 +42,12 @@ def open_gate() -> None:
 
 
 def handlers(
-    service: ServiceDescriptor, servicer: object, instruments: Instruments, gate: Gate = open_gate
+    service: ServiceDescriptor,
+    servicer: object,
+    instruments: Instruments,
+    gate: Gate = open_gate,
+    *,
+    named: bool = False,
 ) -> grpc.GenericRpcHandler:
     """The handlers of all methods of a service.
 
@@ -50,11 +57,14 @@ def handlers(
             they give is a message, or the bytes of one.
         instruments: Told of each method, and of each call that reaches its handler.
         gate: Asked before each call.
+        named: Whether each unary call can be asked for as CALL, from its start; others can be, and those that fail.
     """
     by_name = {}
     for method in service.methods:
         call = getattr(servicer, method.name)
-        endpoint = _Endpoint(_name(method), method.input_type.full_name, call, gate, instruments)
+        name = _name(method)
+        is_named = named or name.grpc_type != "unary"
+        endpoint = _Endpoint(name, method.input_type.full_name, call, gate, instruments, is_named)
         instruments.rpc_served(endpoint.method)
         by_name[method.name] = _handler(method, endpoint)
     return grpc.method_handlers_generic_handler(service.full_name, by_name)
@@ -102,7 +112,7 @@ def _cancellation(context: Context) -> str:
     return "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
 
 
-class _Rpc:
+class _Rpc(Call):
     """One call, as a block: the error boundary, which tells the instruments what becomes of the call.
 
     An exception inside ends the block and becomes the call's failure; a cancellation goes on through it.
@@ -111,29 +121,33 @@ class _Rpc:
         failure: How the call failed; there once it has.
     """
 
-    __slots__ = ("_context", "_endpoint", "_start", "failure")
-
+    context: Context
     failure: Failure
 
     def __init__(self, endpoint: _Endpoint, context: Context) -> None:
+        super().__init__(endpoint.method, context)
         self._endpoint = endpoint
-        self._context = context
 
     def __enter__(self) -> Self:
         self._start = perf_counter()
-        self._endpoint.instruments.rpc_started(self._endpoint.method)
+        if self._endpoint.named:
+            CALL.set(self)
+        self._endpoint.instruments.rpc_started(self.method)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if error is not None:
+            # Also because a stream that its caller has left may be ended in another task.
+            CALL.set(self)
         if isinstance(error, Exception):
             self.failure = failure_of(error)
             return True
-        self._tell("OK" if error is None else _cancellation(self._context))
+        self._tell("OK" if error is None else _cancellation(self.context))
         return False
 
-    def _tell(self, code: str) -> None:
+    def _tell(self, code: str, reason: str = "", message: str = "") -> None:
         seconds = perf_counter() - self._start
-        self._endpoint.instruments.rpc_handled(RpcFact(self._endpoint.method, code, seconds))
+        self._endpoint.instruments.rpc_handled(RpcFact(self.method, code, seconds, reason, message))
 
     async def abort(self) -> NoReturn:
         """Tell the caller of the failure, and what has become of the call.
@@ -141,13 +155,15 @@ class _Rpc:
         To a handler that reads, gRPC shows a caller who goes away as one who has no more to send. So a call may fail
         for the lack of a message and turn out to be cancelled: then its caller cannot be told.
         """
+        failure = self.failure
+        trailers = (*failure.trailing_metadata, (REQUEST_ID_KEY, self.request_id))
         try:
-            await self._context.abort(self.failure.code, self.failure.details, self.failure.trailing_metadata)
+            await self.context.abort(failure.code, failure.details, trailers)
         except grpc.aio.AbortError:
-            self._tell(self.failure.code.name)
+            self._tell(failure.code.name, failure.reason, failure.details)
             raise
         except BaseException:
-            self._tell(_cancellation(self._context))
+            self._tell(_cancellation(self.context))
             raise
 
 

@@ -9,6 +9,7 @@ from gradserve_server.checkpoints.manifest import Checkpoint
 from gradserve_server.checkpoints.names import check_name
 from gradserve_server.engine.state import state_dict
 from gradserve_server.errors import FailedPrecondition, InvalidArgument
+from gradserve_server.facts import ChangeFact
 from gradserve_server.hosted import HostedModel
 from gradserve_server.registry import Registry
 
@@ -31,7 +32,9 @@ async def _save(
     async with registry.writing(model, if_version, field_path="model") as (_, hosted):
         hosted.check_serving()
         weights = await hosted.device.run(state_dict, hosted.model)
-        return await asyncio.to_thread(registry.archive.save_checkpoint, hosted, name, weights, metadata)
+        checkpoint = await asyncio.to_thread(registry.archive.save_checkpoint, hosted, name, weights, metadata)
+        _tell(registry, "save_checkpoint", hosted, hosted, name)
+    return checkpoint
 
 
 async def load(registry: Registry, model: str, name: str, if_version: int | None) -> HostedModel:
@@ -54,6 +57,7 @@ async def _load(registry: Registry, model: str, name: str, if_version: int | Non
         new = await registry.with_weights(slot, old, arrived)
         kept = await registry.keep(new, new_weights=True)
         registry.publish(slot, kept)
+        _tell(registry, "load_checkpoint", old, kept, name)
     return kept
 
 
@@ -70,6 +74,11 @@ async def delete(registry: Registry, model: str, name: str) -> None:
 async def _delete(registry: Registry, model: str, name: str) -> None:
     async with registry.writing(model, field_path="model") as (_, hosted):
         await asyncio.to_thread(registry.archive.delete_checkpoint, hosted, name)
+        _tell(registry, "delete_checkpoint", hosted, hosted, name)
+
+
+def _tell(registry: Registry, operation: str, old: HostedModel, new: HostedModel, checkpoint: str) -> None:
+    registry.instruments.model_changed(ChangeFact(new.name, operation, old.version, new.version, checkpoint))
 
 
 def page(registry: Registry, model: str, after: str, count: int) -> list[Checkpoint]:

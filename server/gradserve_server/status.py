@@ -49,12 +49,14 @@ class Failure:
 
     Attributes:
         code: The status.
+        reason: Why, for a program.
         details: What is wrong, for a person.
         status: The google.rpc.Status that tells all of it, serialised.
         pushback: The milliseconds to wait before a retry, negative for none; None where it is left to the caller.
     """
 
     code: grpc.StatusCode
+    reason: str
     details: str
     status: bytes
     pushback: int | None
@@ -71,7 +73,8 @@ def failure_of(error: Exception) -> Failure:
     refusal = error if isinstance(error, errors.ServiceError) else _internal(error)
     code = CODES.get(type(refusal), grpc.StatusCode.INTERNAL)
     pushback = _pushback(refusal.retry_after) if isinstance(refusal, errors.ResourceExhausted) else None
-    return Failure(code, _shortened(refusal.text), status_of(refusal, code).SerializeToString(), pushback)
+    status = status_of(refusal, code).SerializeToString()
+    return Failure(code, refusal.reason, _shortened(refusal.text), status, pushback)
 
 
 def status_of(refusal: errors.ServiceError, code: grpc.StatusCode) -> status_pb2.Status:

@@ -12,6 +12,7 @@ from gradserve_server.checkpoints.draft import Draft
 from gradserve_server.checkpoints.manifest import AcceptedLoad
 from gradserve_server.engine.intake import Arrived, Intake, LoadOptions
 from gradserve_server.errors import Aborted
+from gradserve_server.facts import ChangeFact
 from gradserve_server.hosted import HostedModel
 from gradserve_server.registry import Registry
 
@@ -142,6 +143,7 @@ class Incoming:
                 await asyncio.to_thread(registry.archive.reserve, new)
             slot.answers.remember(accepted)
             registry.publish(slot, new)
+            registry.instruments.model_changed(ChangeFact(base.name, "load_state_dict", old.version, new.version))
         return accepted
 
 

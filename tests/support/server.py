@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from pathlib import Path
 _LISTENING = re.compile(r" listening on (\S+),(?:.*\n)+metrics and health checks on (\S+)\n")
 _START_SECONDS = 60
 _STOP_SECONDS = 30
+GRADSERVE = (sys.executable, "-W", "error", "-m", "gradserve")
+FAILING_GRADSERVE = (sys.executable, "-W", "error", str(Path(__file__).with_name("failing_gradserve.py")))
 _NO_PICKLE = Path(__file__).with_name("no_pickle")
 
 
@@ -52,15 +54,19 @@ def server_environment(more: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def start_server(
-    *args: str, env: Mapping[str, str] | None = None, config: str | None = None, data_dir: Path | None = None
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    config: str | None = None,
+    data_dir: Path | None = None,
+    program: Sequence[str] = GRADSERVE,
 ) -> Iterator[RunningServer]:
     """Start `gradserve serve` with some flags, and with a configuration file of some content if there is one.
 
-    It keeps nothing on disk unless `data_dir` says where.
+    It keeps nothing on disk unless `data_dir` says where. `program` is what to run in the place of `gradserve`.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "output")
-        command = [sys.executable, "-W", "error", "-m", "gradserve", "serve", "--listen", "127.0.0.1:0", *args]
+        command = [*program, "serve", "--listen", "127.0.0.1:0", *args]
         command += ["--ephemeral"] if data_dir is None else ["--data-dir", str(data_dir)]
         if config is not None:
             file = Path(folder, "server.toml")

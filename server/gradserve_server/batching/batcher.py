@@ -103,8 +103,9 @@ class Batcher:
         (result,) = request.operation.compute(hosted.model, (work,))
         seconds = time.monotonic() - started
         self._at_once += 1
-        request.rows, request.queue_seconds = work.rows, 0.0
-        self._instruments.batch_computed(BatchFact(hosted.name, request.operation.name, "single", work.rows, seconds))
+        batch = BatchFact(hosted.name, request.operation.name, "single", work.rows, seconds, hosted.version)
+        request.rows, request.queue_seconds, request.batch = work.rows, 0.0, batch
+        self._instruments.batch_computed(batch)
         if isinstance(result, ServiceError):
             raise result
         return request.answer(result, hosted.version)
@@ -215,8 +216,10 @@ class Batcher:
         self._singles = self._singles + 1 if len(batch.entries) == 1 and not self._queue else 0
         self._at_once = 0
         self._pace.observe(batch.cost, seconds)
-        self._instruments.batch_computed(batch.fact(seconds))
+        fact = batch.fact(seconds)
+        self._instruments.batch_computed(fact)
         for entry, answer in zip(batch.entries, found, strict=True):
+            entry.request.batch = fact
             entry.settle(answer)
 
 

@@ -38,6 +38,7 @@ def _computed(hosted: HostedModel, entries: Sequence[Entry]) -> list[Any]:
     try:
         results = entries[0].request.operation.compute(hosted.model, [entry.work for entry in entries])
     except Exception as error:  # noqa: BLE001 - it belongs to whoever causes it, and ends at the caller's boundary
+        hosted.device.examine(error)
         if len(entries) == 1:
             return [error]
         return [answer for entry in entries for answer in _computed(hosted, [entry])]

@@ -110,7 +110,8 @@ class Batch:
         """What to tell of it once it has been computed for so long."""
         operation = self.entries[0].request.operation.name
         reason: ReleaseReason = self.reason if self.entries[0].key is not None else "single"
-        return BatchFact(self.hosted.name, operation, reason, sum(entry.rows for entry in self.entries), seconds)
+        rows = sum(entry.rows for entry in self.entries)
+        return BatchFact(self.hosted.name, operation, reason, rows, seconds, self.hosted.version)
 
 
 def too_late() -> DeadlineExceeded:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from gradserve_server.batching.operation import Operation
+from gradserve_server.facts import BatchFact
 from gradserve_server.operations import ForwardCall, Result
 
 CallT = TypeVar("CallT", bound=ForwardCall)
@@ -38,6 +39,7 @@ class Request(Generic[CallT, ResultT, ReplyT]):
         rows: How many rows were computed for it; 0 until then.
         queue_seconds: How long it waited to be computed; None until then.
         finite: Whether every number of its result is finite; True until there is one.
+        batch: The batch that it was computed in; None until then.
     """
 
     operation: Operation[CallT, ResultT]
@@ -47,6 +49,7 @@ class Request(Generic[CallT, ResultT, ReplyT]):
     rows: int = 0
     queue_seconds: float | None = None
     finite: bool = True
+    batch: BatchFact | None = None
 
     def answer(self, result: ResultT, version: int) -> ReplyT:
         """The reply of a result."""

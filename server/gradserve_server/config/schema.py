@@ -203,6 +203,26 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)
+class LogConfig:
+    """What the server writes to standard error, beside what must be known in any case.
+
+    Attributes:
+        format: "console" for a line to read, "json" for an object a line.
+        level: The least that is written. Changes of models are, whatever it is.
+        requests: Whether each call is written, not only at the level "debug".
+    """
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    requests: StrictBool = False
+
+    @property
+    def writes_requests(self) -> bool:
+        """Whether each call is written."""
+        return self.requests or self.level == "debug"
+
+
+@dataclass(frozen=True, kw_only=True, config=_CLOSED)
 class ModelConfig:
     """A model to create at start: by its widths, or layer by layer.
 
@@ -248,6 +268,7 @@ class Config:
         compute: How models compute.
         batching: How requests wait and are computed together.
         limits: What the server refuses to exceed.
+        log: What it writes to standard error.
         models: The models to create at start, by name.
     """
 
@@ -257,4 +278,5 @@ class Config:
     compute: ComputeConfig = ComputeConfig()
     batching: BatchingConfig = BatchingConfig()
     limits: Limits = Limits()
+    log: LogConfig = LogConfig()
     models: Mapping[ModelName, ModelConfig] = Field(default_factory=dict)

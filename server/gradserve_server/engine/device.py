@@ -7,13 +7,15 @@ import os
 import platform
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 import torch
 
-from gradserve_server.errors import FailedPrecondition, InvalidArgument
+from gradserve_server.engine.faults import is_sticky
+from gradserve_server.errors import DeviceFailed, FailedPrecondition, InvalidArgument
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -33,12 +35,14 @@ class Device:
         description: What it is.
         memory_bytes: Its memory; 0 where torch does not tell.
         executor: Its thread.
+        failure: Done once a device of this host computes nothing any more.
     """
 
     name: str
     description: str
     memory_bytes: int
     executor: ThreadPoolExecutor = field(repr=False)
+    failure: Future[DeviceFailed] = field(repr=False)
 
     @property
     def is_cpu(self) -> bool:
@@ -64,11 +68,27 @@ class Device:
 
     async def run(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function on the device's thread. A caller that is cancelled while it still waits is never computed."""
-        return await asyncio.wrap_future(self.executor.submit(function, *args, **kwargs))
+        try:
+            return await asyncio.wrap_future(self.executor.submit(function, *args, **kwargs))
+        except Exception as error:
+            self.examine(error)
+            raise
+
+    def examine(self, error: Exception) -> None:
+        """Look whether an error of a computation means that the device has failed. May be called on any thread."""
+        if is_sticky(error):
+            said = next(iter(str(error).splitlines()), "")
+            with suppress(InvalidStateError):
+                self.failure.set_result(DeviceFailed(f"{self.name} has failed, and the server with it: {said}"))
 
 
 class Devices:
-    """The devices of this host, the best one first: CUDA, then MPS, then the CPU."""
+    """The devices of this host, the best one first: CUDA, then MPS, then the CPU.
+
+    Attributes:
+        threads: The threads within one operation on the CPU.
+        failure: Done once one of them computes nothing any more.
+    """
 
     def __init__(self, threads: int) -> None:
         """Look what there is.
@@ -80,7 +100,9 @@ class Devices:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_num_threads(threads)
         self.threads = threads
-        self._devices = {device.name: device for device in (*_cuda(threads), *_mps(threads), _cpu(threads))}
+        self.failure: Future[DeviceFailed] = Future()
+        found = (*_cuda(threads, self.failure), *_mps(threads, self.failure), _cpu(threads, self.failure))
+        self._devices = {device.name: device for device in found}
 
     def all(self) -> tuple[Device, ...]:
         """Every device, the one that "auto" means first."""
@@ -107,7 +129,7 @@ class Devices:
 
     def absent(self, name: str) -> Device:
         """A stand-in for a device that a kept model is on and this host does not have; nothing is computed there."""
-        return Device(name, "not on this host", 0, self.resolve("cpu").executor)
+        return Device(name, "not on this host", 0, self.resolve("cpu").executor, self.failure)
 
     def close(self, timeout: float | None = None) -> bool:
         """Take no more work, and wait for what is being computed.
@@ -130,21 +152,23 @@ def _executor(name: str, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, f"gradserve-{name}", torch.set_num_threads, (threads,))
 
 
-def _cpu(threads: int) -> Device:
+def _cpu(threads: int, failure: Future[DeviceFailed]) -> Device:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Device("cpu", platform.processor() or platform.machine(), memory, _executor("cpu", threads))
+    return Device("cpu", platform.processor() or platform.machine(), memory, _executor("cpu", threads), failure)
 
 
-def _cuda(threads: int) -> list[Device]:
+def _cuda(threads: int, failure: Future[DeviceFailed]) -> list[Device]:
     found = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         name = f"cuda:{index}"
-        found.append(Device(name, properties.name, properties.total_memory, _executor(name, threads)))
+        executor = _executor(name, threads)
+        found.append(Device(name, properties.name, properties.total_memory, executor, failure))
     return found
 
 
-def _mps(threads: int) -> list[Device]:
+def _mps(threads: int, failure: Future[DeviceFailed]) -> list[Device]:
     if not torch.backends.mps.is_available():
         return []
-    return [Device("mps", "Apple GPU", torch.mps.recommended_max_memory(), _executor("mps", threads))]
+    memory = torch.mps.recommended_max_memory()
+    return [Device("mps", "Apple GPU", memory, _executor("mps", threads), failure)]

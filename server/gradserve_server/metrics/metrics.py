@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gradserve_server.facts import BatchFact, RequestFact, RpcFact, RpcMethod
+from gradserve_server.facts import BatchFact, ChangeFact, RequestFact, RpcFact, RpcMethod
 from gradserve_server.metrics.readings import Reading
 from gradserve_server.metrics.requests import ModelSeries
 from gradserve_server.metrics.rpcs import RpcSeries
@@ -63,6 +63,9 @@ class Metrics:
         """As Instruments."""
         self._count()
         del self._models[name]
+
+    def model_changed(self, fact: ChangeFact) -> None:
+        """As Instruments; versions are read off the models."""
 
     def request_started(self, operation: str) -> None:
         """As Instruments."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
@@ -50,8 +49,7 @@ def state_families(states: Mapping[RpcMethod, StateSeries]) -> Iterator[Metric]:
         labels=("operation",),
     )
     for method, series in states.items():
-        operation = re.sub(r"(?<!^)(?=[A-Z])", "_", method.method).lower()
-        seconds.add_metric((operation,), series.seconds.buckets(), series.seconds.sum)
+        seconds.add_metric((method.operation,), series.seconds.buckets(), series.seconds.sum)
         for result, count in series.results.items():
-            operations.add_metric((operation, result), count)
+            operations.add_metric((method.operation, result), count)
     yield from (operations, seconds)

@@ -94,8 +94,9 @@ class Guard(grpc.aio.ServerInterceptor):
 
         def check(request: object = None) -> None:
             token = tokens.value.authenticate(self._authorization.get())
-            token.check(rule.right)
+            # Before it is refused: the log tells whose token did not have the right.
             self._token.set(token)
+            token.check(rule.right)
             # The later parts of an upload name no model, and no model has an empty name.
             if request is not None and model_of and (model := model_of(request)) and not token.allows(model):
                 raise PermissionDenied("the token is not for this model", field=rule.model, reason="MODEL_DENIED")

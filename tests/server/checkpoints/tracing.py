@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.server.checkpoints import saving_process
+from tests.support.strace import require_strace
 
 _LINE = re.compile(r"^\d+ +(\w+)\((.*)$")
 _RANDOM_NAME = re.compile(r"[0-9a-f]{8}(?=[-.])")
@@ -70,12 +67,8 @@ class Saver:
 
 @contextmanager
 def running_saver() -> Iterator[Saver]:
-    """Start the program. Without strace the test is skipped, loudly, and fails on the machine that decides."""
-    if shutil.which("strace") is None:
-        message = "strace is not installed: THE STORE'S SYSTEM CALLS ARE NOT TESTED (apt-get install strace)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    """Start the program."""
+    require_strace("THE STORE'S SYSTEM CALLS ARE")
     command = [sys.executable, "-m", saving_process.__name__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Saver(process)

@@ -27,8 +27,8 @@ def read(metrics: Metrics, *models: ModelReading) -> Scrape:
 
 
 def test_a_batch_counts_by_its_reason_with_its_rows_and_its_time(metrics: Metrics):
-    metrics.batch_computed(BatchFact("a", "forward", "full", rows=3, seconds=0.0003))
-    metrics.batch_computed(BatchFact("a", "forward", "idle", rows=5, seconds=0.5))
+    metrics.batch_computed(BatchFact("a", "forward", "full", rows=3, seconds=0.0003, version=1))
+    metrics.batch_computed(BatchFact("a", "forward", "idle", rows=5, seconds=0.5, version=1))
     page = read(metrics)
     reasons = ("full", "window", "idle", "drain", "single")
     assert [page.value("gradserve_batches_total", **OF_A, reason=reason) for reason in reasons] == [1, 0, 1, 0, 0]
@@ -92,7 +92,7 @@ def test_a_model_that_is_deleted_loses_its_series(metrics: Metrics):
 
 def test_a_request_that_ends_after_its_model_counts_for_no_model(metrics: Metrics):
     metrics.request_finished(RequestFact("gone", "forward", "rejected", seconds=0.1, reason="QUEUE_FULL"))
-    metrics.batch_computed(BatchFact("gone", "forward", "full", rows=3, seconds=0.1))
+    metrics.batch_computed(BatchFact("gone", "forward", "full", rows=3, seconds=0.1, version=1))
     assert read(metrics).label_values("model") == set()
 
 
@@ -114,7 +114,7 @@ def tell_everything(metrics: Metrics) -> None:
     metrics.request_started("forward")
     metrics.request_started("forward")
     metrics.request_finished(RequestFact("a", "forward", "deadline", 0.5, 3, 0.25, finite=False, reason="QUEUE_FULL"))
-    metrics.batch_computed(BatchFact("a", "forward", "full", rows=3, seconds=0.5))
+    metrics.batch_computed(BatchFact("a", "forward", "full", rows=3, seconds=0.5, version=1))
 
 
 def counted(snapshot: Snapshot) -> dict[Series, float]:
