@@ -29,7 +29,7 @@ _WAVE = 2000
 _CHUNK = 100
 _TIMEOUT = 1.0
 _FIRST_SECONDS = 1.5
-_SHARE = 0.4
+_SHARE = 0.25
 
 Told: TypeAlias = Callable[[str], None]
 Method: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
