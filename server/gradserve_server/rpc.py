@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import perf_counter
 from types import TracebackType
@@ -162,9 +163,10 @@ class _Rpc(Call):
         except grpc.aio.AbortError:
             self._tell(failure.code.name, failure.reason, failure.details)
             raise
-        except BaseException:
+        except BaseException as gone:
             self._tell(_cancellation(self.context))
-            raise
+            # What gRPC raises where there is nobody left to tell, it would log as an error of the server.
+            raise asyncio.CancelledError from gone
 
 
 def _check(request: object, endpoint: _Endpoint) -> None:

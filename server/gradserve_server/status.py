@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import grpc
 from google.protobuf import any_pb2
@@ -36,6 +37,8 @@ CODES: Mapping[type[errors.ServiceError], grpc.StatusCode] = {
 
 # Details beyond about 8 KiB exceed what a client accepts as metadata; base64 and the message's second copy count too.
 _LONGEST_MESSAGE = 1024
+
+_REASONS = 256
 
 _STATUS_DETAILS = "grpc-status-details-bin"
 _PUSHBACK = "grpc-retry-pushback-ms"
@@ -80,18 +83,25 @@ def failure_of(error: Exception) -> Failure:
 def status_of(refusal: errors.ServiceError, code: grpc.StatusCode) -> status_pb2.Status:
     """The google.rpc.Status of a refusal, with ErrorInfo and, where a field is at fault, BadRequest."""
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=_shortened(refusal.text))
-    details: list[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest]
-    details = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN)]
+    status.details.append(_error_info(refusal.reason))
     if refusal.field:
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=_shortened(refusal.field), description=_shortened(refusal.message), reason=refusal.reason
         )
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    for detail in details:
-        packed = any_pb2.Any()
-        packed.Pack(detail)
-        status.details.append(packed)
+        status.details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
     return status
+
+
+@lru_cache(_REASONS)
+def _error_info(reason: str) -> any_pb2.Any:
+    """Made once: a server that refuses much has no time to lose."""
+    return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
+
+
+def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
 
 
 def _pushback(retry_after: float | None) -> int:
