@@ -113,9 +113,9 @@ class Batcher:
     def _admit(self, request: Request[Any, Any, Any], hosted: HostedModel, work: Work[Any]) -> Entry:
         caller, now = request.origin.caller, time.monotonic()
         left = self._seconds_left(request.origin)
-        # Those who take turns with him delay him less than all that waits; that is quickly known.
-        if policy.is_hopeless(self._running(now) + self._pace.seconds(self._queue.cost), left):
-            self._check_hope(caller, work.cost, now, left)
+        # What is more than it can be is quickly known, and enough where there is time.
+        if policy.is_hopeless(self._running(now) + self._pace.seconds(2 * (self._queue.cost + work.cost)), left):
+            self._check_hope(caller, work, now, left)
         entry = Entry(request, hosted, work, now, now + left, caller, asyncio.get_running_loop().create_future())
         for given_up in self._queue.offer(entry):
             wait = self._seconds_before(caller, work.cost, now)
@@ -133,11 +133,17 @@ class Batcher:
             raise too_late()
         return left
 
-    def _check_hope(self, caller: str, cost: int, now: float, left: float) -> None:
-        wait = self._seconds_before(caller, cost, now)
-        if policy.is_hopeless(wait, left):
-            message = f"the request would wait for about {wait:.3g} s, and its deadline is in {left:.3g} s"
+    def _check_hope(self, caller: str, work: Work[Any], now: float, left: float) -> None:
+        wait = self._seconds_before(caller, work.cost, now)
+        seconds = wait + self._pace.seconds(self._batch_cost(work))
+        if policy.is_hopeless(seconds, left):
+            message = f"the request would take about {seconds:.3g} s, and its deadline is in {left:.3g} s"
             raise ResourceExhausted(message, reason="DEADLINE_TOO_NEAR", retry_after=wait)
+
+    def _batch_cost(self, work: Work[Any]) -> int:
+        """That of the batch that it comes into: it is answered when all of that is, as far as others are there."""
+        full = work.cost * self._config.max_batch_rows // max(1, work.rows)
+        return max(work.cost, min(full, self._queue.cost + work.cost))
 
     def _seconds_before(self, caller: str, cost: int, now: float) -> float:
         return self._running(now) + self._pace.seconds(self._queue.cost_before(caller, cost))

@@ -85,11 +85,11 @@ def release(rows: int, waited: float, *, max_rows: int, max_delay: float, draini
     return "window" if waited >= max_delay else max_delay - waited
 
 
-def is_hopeless(wait: float, left: float) -> bool:
+def is_hopeless(seconds: float, left: float) -> bool:
     """Whether an answer would come too late.
 
     Args:
-        wait: The estimated seconds until it is computed.
+        seconds: The estimated time until it is computed.
         left: The seconds until its deadline, of which a fifth is kept for what is not foreseen.
     """
-    return wait > left * _SHARE_OF_DEADLINE
+    return seconds > left * _SHARE_OF_DEADLINE
