@@ -27,9 +27,11 @@ class ExitCode(IntEnum):
     CONFLICT = 6
     EXHAUSTED = 7
     DENIED = 8
+    DEVICE_FAILED = 9
     # 128 and the signal's number, as shells have it.
     INTERRUPTED = 130
     CLOSED_PIPE = 141
+    TERMINATED = 143
 
 
 MEANINGS: Final[Mapping[ExitCode, str]] = {
@@ -42,8 +44,10 @@ MEANINGS: Final[Mapping[ExitCode, str]] = {
     ExitCode.CONFLICT: "The request does not fit the state: ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED.",
     ExitCode.EXHAUSTED: "Too large, or the server is full: RESOURCE_EXHAUSTED.",
     ExitCode.DENIED: "No right to it: UNAUTHENTICATED, PERMISSION_DENIED.",
-    ExitCode.INTERRUPTED: "Ctrl-C.",
+    ExitCode.DEVICE_FAILED: "A device of the server that was run here has failed: start it again.",
+    ExitCode.INTERRUPTED: "Ctrl-C; of `gradserve serve`, a second one.",
     ExitCode.CLOSED_PIPE: "Whoever read the output has stopped reading.",
+    ExitCode.TERMINATED: "SIGTERM; of `gradserve serve`, a second one.",
 }
 """What `gradserve --help` says of each."""
 
