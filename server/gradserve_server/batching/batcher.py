@@ -136,7 +136,8 @@ class Batcher:
     def _check_hope(self, caller: str, work: Work[Any], now: float, left: float) -> None:
         wait = self._seconds_before(caller, work.cost, now)
         seconds = wait + self._pace.seconds(self._batch_cost(work))
-        if policy.is_hopeless(seconds, left):
+        # Who need not wait is let in however slow the model has been: else nobody would learn that it is no more.
+        if wait > 0 and policy.is_hopeless(seconds, left):
             message = f"the request would take about {seconds:.3g} s, and its deadline is in {left:.3g} s"
             raise ResourceExhausted(message, reason="DEADLINE_TOO_NEAR", retry_after=wait)
 

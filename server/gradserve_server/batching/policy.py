@@ -14,7 +14,7 @@ _QUIET_TURNS: Final = 16
 _MANY: Final = 64
 _MUCH: Final = 67_108_864
 
-_SHARE_OF_DEADLINE: Final = 0.8
+_SHARE_OF_DEADLINE: Final = 0.7
 
 
 def is_tiny(cost: int) -> bool:
@@ -90,6 +90,6 @@ def is_hopeless(seconds: float, left: float) -> bool:
 
     Args:
         seconds: The estimated time until it is computed.
-        left: The seconds until its deadline, of which a fifth is kept for what is not foreseen.
+        left: The seconds until its deadline, of which three tenths are kept for what is not foreseen.
     """
     return seconds > left * _SHARE_OF_DEADLINE

@@ -340,6 +340,19 @@ def test_a_request_that_would_wait_beyond_its_deadline_is_refused_at_once(hosted
     assert (refusal.reason, refusal.retry_after is not None) == ("DEADLINE_TOO_NEAR", True)
 
 
+def test_a_model_that_was_slow_for_a_while_is_not_taken_for_slow_for_ever(hosted):
+    bench = Bench(hosted)
+
+    async def body() -> int:
+        async with bench.busy():
+            await asyncio.sleep(0.2)
+        for _ in range(30):
+            _, version = await bench.submit(rows(), Caller(seconds_left=0.15))
+        return version
+
+    assert uvloop.run(body()) == 1
+
+
 def test_with_a_delay_a_request_waits_for_others_until_the_batch_is_full(hosted):
     bench = Bench(hosted, BatchingConfig(max_queue_delay=60.0, max_batch_rows=3 * ROWS))
 

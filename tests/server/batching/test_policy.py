@@ -65,6 +65,6 @@ def test_nobody_waits_for_others_while_the_server_stops(rows, max_delay, expecte
     assert policy.release(rows, 0.0, max_rows=256, max_delay=max_delay, draining=True) == expected
 
 
-@pytest.mark.parametrize(("seconds", "left", "expected"), [(0.0, 0.001, False), (0.8, 1.0, False), (0.81, 1.0, True)])
-def test_a_request_is_hopeless_that_would_take_more_than_four_fifths_of_its_time(seconds, left, expected):
+@pytest.mark.parametrize(("seconds", "left", "expected"), [(0.0, 0.001, False), (0.7, 1.0, False), (0.71, 1.0, True)])
+def test_a_request_is_hopeless_that_would_take_more_than_seven_tenths_of_its_time(seconds, left, expected):
     assert policy.is_hopeless(seconds, left) is expected
