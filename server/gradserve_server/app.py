@@ -43,6 +43,9 @@ from gradserve_server.servicers.streams import Streams
 
 _SECONDS_TO_END = 2.0
 
+_SECONDS_TO_TELL = 0.01
+"""For the loop to end the calls that watch health: they do nothing but end."""
+
 
 @dataclass(frozen=True)
 class _Parts:
@@ -129,6 +132,8 @@ class Server:
 
     async def _stop(self, grace: float) -> bool:
         self._parts.lifecycle.advance(Phase.STOPPED)
+        # At gRPC's goodbye a client hangs up, and a call that ends just then is logged as a failure.
+        await asyncio.sleep(_SECONDS_TO_TELL)
         self._parts.streams.stop()
         await self._parts.grpc_server.stop(grace)
         self._parts.http.close()
