@@ -190,7 +190,7 @@ def _assemble(config: Config) -> _Parts:
     http = _http_endpoint(config.server.metrics_listen)
     streams = Streams(config.limits.max_stream_requests)
     guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
-    server = grpc.aio.server(interceptors=guard.interceptors, options=channel_options(config))
+    server = grpc.aio.server(options=channel_options(config))
     dispatcher = Dispatcher(registry, config.batching, metrics)
     parts = _Parts(
         changes, lifecycle, devices, archive, registry, dispatcher, protection, metrics, http, streams, server
@@ -219,7 +219,7 @@ def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
     for services, gate in ((own, parts.lifecycle.check_started), (general, open_gate)):
         for service, servicer in services.items():
             handler = handlers(service, guard.guarded(service, servicer), parts.metrics, gate)
-            parts.grpc_server.add_generic_rpc_handlers((handler,))
+            parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
 
 
 def _http_endpoint(listen: str) -> HttpEndpoint:
