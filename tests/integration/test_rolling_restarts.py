@@ -25,7 +25,10 @@ from tests.support.waiting import seconds_until
 RESTARTS = int(os.environ.get("ROLLING_RESTARTS", "4"))
 """How many restarts; `ROLLING_RESTARTS=100 pytest tests/integration/test_rolling_restarts.py` is the full length."""
 
-CALLERS = 4
+CALLERS = 8
+WIDTH, ROWS = 512, 16
+"""Of a call that takes milliseconds, so that some are under way at each stop."""
+
 PAUSE = 0.001
 """Seconds between two calls of a caller: the machine must have time to start servers."""
 
@@ -51,7 +54,7 @@ class Record:
     def call(self, channel: grpc.Channel, ended: threading.Event) -> None:
         """Call again and again."""
         forward = inference_pb2_grpc.InferenceServiceStub(channel).Forward
-        request = inference_pb2.ForwardRequest(model="model", input=codec.encode(np.zeros(3, np.float32)))
+        request = inference_pb2.ForwardRequest(model="model", input=codec.encode(np.zeros((ROWS, WIDTH), np.float32)))
         while not ended.wait(PAUSE):
             try:
                 version = forward(request, timeout=LATE).version
@@ -85,7 +88,7 @@ class Place:
         lives.begin(data_dir)
         target = lives.target()
         with gradserve.Client(target) as client:
-            model = client.create_model("model", gradserve.MLP(3, [], 1), device="cpu")
+            model = client.create_model("model", gradserve.MLP(WIDTH, [WIDTH, WIDTH], 1), device="cpu")
             while model.info().version < version:
                 model.load_state_dict(model.state_dict())
         return cls(lives, data_dir, target, version)
