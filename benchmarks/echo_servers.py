@@ -1,50 +1,61 @@
-"""Three servers in one process that answer each call at once: bare, behind the server's boundary, and counted too."""
+"""Four servers in one process that answer each call at once: bare, and behind more and more of what a server has.
+
+Its argument is a file of tokens.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2
 
+from benchmarks.echo import OPTIONS
+from gradserve.v1 import inference_pb2
+from gradserve_server.config import ServerConfig
 from gradserve_server.metrics import Metrics
 from gradserve_server.rpc import Context, handlers
+from gradserve_server.security.tokens import watched_tokens
+from gradserve_server.servicers.guard import Guard
 
-METHOD = "/grpc.health.v1.Health/Check"
+METHOD = "/gradserve.v1.InferenceService/Forward"
 """What is called; it stands for any small unary method."""
 
-KINDS = ("bare", "boundary", "counted")
-"""The servers, in the order of their addresses."""
+KINDS = ("bare", "boundary", "counted", "guarded")
+"""The servers, in the order of their addresses: each has what the one before it has, and more."""
 
-_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
-_REPLY = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+_SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+_REPLY = inference_pb2.ForwardResponse(version=1)
 _FACTS = ("rpc_served", "rpc_started", "rpc_received", "rpc_sent", "rpc_handled")
 
 
-async def _echo(_request: health_pb2.HealthCheckRequest, _context: Context) -> health_pb2.HealthCheckResponse:
+async def _echo(_request: inference_pb2.ForwardRequest, _context: Context) -> inference_pb2.ForwardResponse:
     return _REPLY
 
 
-def _handlers(kind: str) -> grpc.GenericRpcHandler:
+def _handlers(kind: str, guard: Guard) -> grpc.GenericRpcHandler:
     if kind == "bare":
-        check = grpc.unary_unary_rpc_method_handler(
+        forward = grpc.unary_unary_rpc_method_handler(
             _echo,
-            request_deserializer=health_pb2.HealthCheckRequest.FromString,
-            response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
+            request_deserializer=inference_pb2.ForwardRequest.FromString,
+            response_serializer=inference_pb2.ForwardResponse.SerializeToString,
         )
-        return grpc.method_handlers_generic_handler(_HEALTH.full_name, {"Check": check})
+        return grpc.method_handlers_generic_handler(_SERVICE.full_name, {"Forward": forward})
     deaf: Any = SimpleNamespace(**dict.fromkeys(_FACTS, lambda _fact: None))
-    servicer = SimpleNamespace(**{method.name: _echo for method in _HEALTH.methods})
-    return handlers(_HEALTH, servicer, deaf if kind == "boundary" else Metrics())
+    servicer: object = SimpleNamespace(**{method.name: _echo for method in _SERVICE.methods})
+    if kind == "guarded":
+        return guard.listening(handlers(_SERVICE, guard.guarded(_SERVICE, servicer), Metrics()))
+    return handlers(_SERVICE, servicer, deaf if kind == "boundary" else Metrics())
 
 
-async def _serve() -> None:
+async def _serve(tokens_file: str) -> None:
+    guard = Guard(watched_tokens(ServerConfig(tokens_file=tokens_file)), client_certificates=False)
     servers, targets = [], []
     for kind in KINDS:
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers((_handlers(kind),))
+        server = grpc.aio.server(options=OPTIONS)
+        server.add_generic_rpc_handlers((_handlers(kind, guard),))
         targets.append(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
         await server.start()
         servers.append(server)
@@ -53,4 +64,4 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(sys.argv[1]))

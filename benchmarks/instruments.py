@@ -1,4 +1,4 @@
-"""What counting costs: processor time of a server for each call, with and without, interleaved.
+"""What counting and guarding cost: processor time of a server for each call, with and without, interleaved.
 
 Run `python -m benchmarks.instruments`; it needs Linux.
 """
@@ -10,20 +10,23 @@ import asyncio
 import json
 import math
 import statistics
+import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
-from grpc_health.v1 import health_pb2
 
 from benchmarks.echo_servers import KINDS, METHOD
-from benchmarks.processes import running
+from benchmarks.processes import ServerProcess, running
+from gradserve.v1 import inference_pb2
+from gradserve_server.config import make_token
 from gradserve_server.facts import BatchFact, RequestFact
 from gradserve_server.metrics import Metrics
 from gradserve_server.operations import ForwardResult
 
-_REQUEST = health_pb2.HealthCheckRequest(service="x").SerializeToString()
+_REQUEST = inference_pb2.ForwardRequest(model="model").SerializeToString()
 _CALLERS = 8
 
 
@@ -34,12 +37,16 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2000, help="calls a round (default: 2000)")
     parser.add_argument("--json", action="store_true", help="print every round")
     options = parser.parse_args()
-    with running("benchmarks.echo_servers") as server:
-        rounds = asyncio.run(_rounds(server.target.split(";"), server.pid, options.rounds, options.calls))
+    token = make_token("caller", ["forward"], ["*"])
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(token.line)
+        file.flush()
+        with running("benchmarks.echo_servers", file.name) as server:
+            rounds = asyncio.run(_rounds(server, token.text, options.rounds, options.calls))
     if options.json:
         print(json.dumps(rounds))
         return
-    for kind, base in (("bare", "bare"), ("boundary", "bare"), ("counted", "boundary")):
+    for kind, base in zip(KINDS, ("bare", *KINDS), strict=False):
         costs, median = rounds[kind], statistics.median(rounds[base])
         extra = statistics.median(cost - other for cost, other in zip(costs, rounds[base], strict=True))
         quarters = [f"{cost:.0f}" for cost in statistics.quantiles(costs)]
@@ -47,28 +54,39 @@ def main() -> None:
     print(f"a request to a model and its batch: {_request_cost():.1f} us more")
 
 
-async def _rounds(targets: list[str], pid: int, rounds: int, calls: int) -> dict[str, list[float]]:
+async def _rounds(server: ServerProcess, token: str, rounds: int, calls: int) -> dict[str, list[float]]:
     """Microseconds of processor time for each call, by kind; what is slow at first is not timed."""
     costs: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    channels = [grpc.aio.insecure_channel(target) for target in targets]
-    methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {
-        kind: channel.unary_unary(METHOD) for kind, channel in zip(KINDS, channels, strict=True)
+    channels = [grpc.aio.insecure_channel(target) for target in server.target.split(";")]
+    # Only where it is asked for: to send it and to read it is a part of what a guard costs.
+    metadata = {"guarded": (("authorization", f"Bearer {token}"),)}
+    callers = {
+        kind: _Caller(channel.unary_unary(METHOD), metadata.get(kind))
+        for kind, channel in zip(KINDS, channels, strict=True)
     }
     for turn in range(-2, rounds):
-        # Each kind comes first, second and last equally often.
-        for kind in (*KINDS[turn % 3 :], *KINDS[: turn % 3]):
-            before = _processor_seconds(pid)
-            await asyncio.gather(*(_call(methods[kind], calls // _CALLERS) for _ in range(_CALLERS)))
+        # Each kind has each place equally often.
+        first = turn % len(KINDS)
+        for kind in (*KINDS[first:], *KINDS[:first]):
+            before = _processor_seconds(server.pid)
+            await asyncio.gather(*(callers[kind].call(calls // _CALLERS) for _ in range(_CALLERS)))
             if turn >= 0:
-                costs[kind].append((_processor_seconds(pid) - before) / calls * 1e6)
+                costs[kind].append((_processor_seconds(server.pid) - before) / calls * 1e6)
     for channel in channels:
         await channel.close()
     return costs
 
 
-async def _call(method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes], calls: int) -> None:
-    for _ in range(calls):
-        await method(_REQUEST)
+class _Caller(NamedTuple):
+    """How one server is called."""
+
+    method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+    metadata: tuple[tuple[str, str], ...] | None
+
+    async def call(self, calls: int) -> None:
+        """Call so often, one call after the other."""
+        for _ in range(calls):
+            await self.method(_REQUEST, metadata=self.metadata)
 
 
 def _processor_seconds(pid: int) -> float:

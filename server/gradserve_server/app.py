@@ -50,6 +50,9 @@ from gradserve_server.servicers.subjects import noted
 
 _SECONDS_TO_END = 2.0
 
+_SECONDS_TO_TELL = 0.01
+"""For the loop to end the calls that watch health: they do nothing but end."""
+
 
 @dataclass(frozen=True)
 class _Audience:
@@ -168,6 +171,8 @@ class Server:
 
     async def _stop(self, grace: float, hurry: asyncio.Event) -> bool:
         self._parts.lifecycle.advance(Phase.STOPPED)
+        # At gRPC's goodbye a client hangs up, and a call that ends just then is logged as a failure.
+        await asyncio.sleep(_SECONDS_TO_TELL)
         self._parts.streams.stop()
         await self._end_calls(grace, hurry)
         self._parts.http.close()
@@ -234,7 +239,7 @@ def _assemble(config: Config, listeners: tuple[Instruments, ...]) -> _Parts:
     registry = Registry(devices, config.limits, archive, changes, audience.models)
     http = _http_endpoint(config.server.metrics_listen)
     streams = Streams(config.limits.max_stream_requests)
-    server = grpc.aio.server(interceptors=guard.interceptors, options=channel_options(config))
+    server = grpc.aio.server(options=channel_options(config))
     dispatcher = Dispatcher(registry, config.batching, audience.requests)
     parts = _Parts(
         changes, lifecycle, devices, archive, registry, dispatcher, protection, audience, http, streams, server
@@ -267,10 +272,10 @@ def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
         if named:
             guarded = noted(service, guarded)
         handler = handlers(service, guarded, told, parts.lifecycle.check_started, named=named)
-        parts.grpc_server.add_generic_rpc_handlers((handler,))
+        parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
     for service, servicer in general.items():
         handler = handlers(service, guard.guarded(service, servicer), audience.metrics, open_gate)
-        parts.grpc_server.add_generic_rpc_handlers((handler,))
+        parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
 
 
 def _own_services(parts: _Parts, guard: Guard) -> Mapping[Any, tuple[object, Instruments]]:

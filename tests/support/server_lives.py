@@ -3,8 +3,8 @@
 Importing takes seconds and forking takes milliseconds. The process that is forked has one thread, has not used gRPC and
 has computed nothing, so that a server begins in its child as it does in a new process.
 
-As a program, it reads the data folders of servers, a line each. For each it forks; the child tells its process id and
-serves, and the parent tells how that ended.
+As a program, it reads where servers listen and their data folders, a line for each server. For each it forks; the child
+tells its process id and serves, and the parent tells how that ended.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _LISTENING = re.compile(r" listening on (\S+),")
 
 
 class ServerLives:
-    """Servers of which one at a time lives, each until it is killed."""
+    """Servers of which one at a time lives, each until it is killed or told to stop."""
 
     def __init__(self, program: subprocess.Popen[str]) -> None:
         self._program = program
         self._process_id: int | None = None
         assert self._line() == _READY
 
-    def begin(self, data_dir: Path) -> None:
+    def begin(self, data_dir: Path, listen: str = "127.0.0.1:0") -> None:
         """Have a server start."""
         assert self._program.stdin is not None
-        self._program.stdin.write(f"{data_dir}\n")
+        self._program.stdin.write(f"{listen} {data_dir}\n")
         self._program.stdin.flush()
         self._process_id = int(self._line())
 
@@ -50,17 +50,24 @@ class ServerLives:
 
     def end(self) -> None:
         """Kill it, and wait until it is gone."""
-        assert self._process_id is not None
-        os.kill(self._process_id, signal.SIGKILL)
-        self._process_id = None
-        while not (line := self._line()).startswith(_ENDED):
-            pass
-        assert line == f"{_ENDED}{-signal.SIGKILL}", "the server ended before it was killed"
+        assert self._exit_code(signal.SIGKILL) == -signal.SIGKILL, "the server ended before it was killed"
+
+    def stop(self) -> int:
+        """Ask it to stop, wait until it has, and give its exit code."""
+        return self._exit_code(signal.SIGTERM)
 
     def close(self) -> None:
         """End the one that still lives, if a test has failed in the middle of its life."""
         if self._process_id is not None:
             os.kill(self._process_id, signal.SIGKILL)
+
+    def _exit_code(self, signum: signal.Signals) -> int:
+        assert self._process_id is not None
+        os.kill(self._process_id, signum)
+        self._process_id = None
+        while not (line := self._line()).startswith(_ENDED):
+            pass
+        return int(line.removeprefix(_ENDED))
 
     def _line(self) -> str:
         assert self._program.stdout is not None
@@ -101,7 +108,8 @@ def main() -> None:
             _tell(f"{_ENDED}{os.waitstatus_to_exitcode(status)}")
         else:
             _tell(str(os.getpid()))
-            os._exit(serve(ServeOptions(listen="127.0.0.1:0", data_dir=Path(line.rstrip("\n")))))
+            listen, _, data_dir = line.rstrip("\n").partition(" ")
+            os._exit(serve(ServeOptions(listen=listen, data_dir=Path(data_dir))))
 
 
 def _tell(line: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from operator import attrgetter
 from types import SimpleNamespace
@@ -22,12 +22,12 @@ _Call: TypeAlias = Callable[[Any, Context], Any]
 _SUBJECT = "x509_subject"
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class Guard:
     """Lets through the calls that the rules allow, and knows who makes them.
 
-    gRPC makes a call's metadata for the interceptors, and once more for whoever asks the call's context, which takes
-    longer than all else here. So it is an interceptor that keeps what it needs of them, in the context of the call's
-    task.
+    gRPC makes a call's metadata for whoever looks up its method, and once more for whoever asks the call's context,
+    which takes longer than all else here. So it is the look-up that keeps what is needed of them, in the context of the
+    call's task. An interceptor would see them too, for two more coroutines a call.
     """
 
     def __init__(self, tokens: Watched[Tokens] | None, *, client_certificates: bool) -> None:
@@ -42,22 +42,9 @@ class Guard(grpc.aio.ServerInterceptor):
         self._authorization: ContextVar[str | None] = ContextVar("authorization", default=None)
         self._token: ContextVar[Token | None] = ContextVar("token", default=None)
 
-    @property
-    def interceptors(self) -> tuple[grpc.aio.ServerInterceptor, ...]:
-        """What the gRPC server must have for this guard: itself, unless it would have nothing to do."""
-        return () if self._tokens is None else (self,)
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Keep what the call says of its caller."""
-        for key, value in handler_call_details.invocation_metadata:
-            if key == "authorization" and isinstance(value, str):
-                self._authorization.set(value)
-                break
-        return await continuation(handler_call_details)
+    def listening(self, handlers: grpc.GenericRpcHandler) -> grpc.GenericRpcHandler:
+        """Handlers whose look-up keeps what a call says of its caller."""
+        return handlers if self._tokens is None else _Listening(handlers, self._authorization)
 
     def guarded(self, service: ServiceDescriptor, servicer: object) -> object:
         """A servicer behind the rules of its methods.
@@ -110,6 +97,24 @@ class Guard(grpc.aio.ServerInterceptor):
             return call(_checked(requests, check), context)
 
         return guarded_stream if streams else guarded
+
+
+class _Listening(grpc.GenericRpcHandler):
+    """Finds the handlers of a service, and keeps the authorization of each call that finds one."""
+
+    def __init__(self, handlers: grpc.GenericRpcHandler, authorization: ContextVar[str | None]) -> None:
+        self._handlers = handlers
+        self._authorization = authorization
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Give the handler of a method; None for one of another service."""
+        handler = self._handlers.service(handler_call_details)
+        if handler is not None:
+            for key, value in handler_call_details.invocation_metadata:
+                if key == "authorization" and isinstance(value, str):
+                    self._authorization.set(value)
+                    break
+        return handler
 
 
 async def _checked(requests: AsyncIterator[object], check: Callable[[object], None]) -> AsyncIterator[object]:

@@ -14,7 +14,7 @@ from gradserve_server.registry import Registry
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.pace import Pace
 from gradserve_server.servicers.paging import page_size
-from gradserve_server.servicers.state_streams import Parts, outgoing
+from gradserve_server.servicers.state_streams import LargeChunks, Parts, outgoing
 from gradserve_server.uploads import Upload
 
 _LONGEST_REQUEST_ID = 128
@@ -29,6 +29,7 @@ class StateServicer(state_pb2_grpc.StateServiceServicer):
         self._registry = registry
         # Half of the largest message, as a chunk is not all of its message.
         self._chunk_bytes = min(CHUNK_BYTES, registry.limits.max_message_bytes // 2)
+        self._large_chunks = LargeChunks()
 
     async def GetStateDict(  # noqa: N802 - the RPC's name
         self, request: state_pb2.GetStateDictRequest, context: Context
@@ -40,7 +41,7 @@ class StateServicer(state_pb2_grpc.StateServiceServicer):
         state = await hosted.device.run(state_dict, hosted.model, tuple(request.keys))
         header = state_pb2.StateDictHeader(version=hosted.version, total_bytes=state.total_bytes)
         yield state_pb2.GetStateDictResponse(header=header)
-        async for part in outgoing(state, self._chunk_bytes):
+        async for part in outgoing(state, self._chunk_bytes, self._large_chunks):
             yield part
 
     async def LoadStateDict(  # noqa: N802 - the RPC's name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,35 @@ _WINDOW = 2
 """The chunks that a thread is given at once: a hop to it for each would cost as much as it saves."""
 
 
-async def outgoing(state: StateDict, chunk_bytes: int) -> AsyncIterator[state_pb2.GetStateDictResponse]:
+_LARGE_CHUNKS = 8
+_SMALL_CHUNK_BYTES = 64 * 1024
+
+
+class LargeChunks:
+    """The large chunks that may be on their way to readers at one time, in all streams of a server.
+
+    gRPC holds a chunk three times until its reader has taken it, and who asks for weights need not take any. So only
+    some streams have a large chunk under way; the others send small ones, which takes them more time and holds less.
+    """
+
+    def __init__(self) -> None:
+        self._free = _LARGE_CHUNKS
+
+    @contextmanager
+    def parts(self, chunk: bytes | memoryview) -> Iterator[Iterator[bytes]]:
+        """A chunk for the time in which it is sent: in one part if there is room for that, else in small ones."""
+        size = len(chunk) if self._free else _SMALL_CHUNK_BYTES
+        takes_room = size > _SMALL_CHUNK_BYTES
+        self._free -= takes_room
+        try:
+            yield (bytes(chunk[start : start + size]) for start in range(0, len(chunk), size))
+        finally:
+            self._free += takes_room
+
+
+async def outgoing(
+    state: StateDict, chunk_bytes: int, large_chunks: LargeChunks
+) -> AsyncIterator[state_pb2.GetStateDictResponse]:
     """The chunks and the trailer. A checksum that is not known yet is computed beside the event loop."""
     chunks, digest = state.chunks(chunk_bytes), hashlib.sha256()
     while window := tuple(islice(chunks, _WINDOW)):
@@ -31,7 +60,9 @@ async def outgoing(state: StateDict, chunk_bytes: int) -> AsyncIterator[state_pb
         if state.sha256 is None:
             hashing = asyncio.create_task(asyncio.to_thread(_hash, digest, window))
         for chunk in window:
-            yield state_pb2.GetStateDictResponse(chunk=bytes(chunk))
+            with large_chunks.parts(chunk) as parts:
+                for part in parts:
+                    yield state_pb2.GetStateDictResponse(chunk=part)
         if hashing is not None:
             await hashing
     sha256 = digest.digest() if state.sha256 is None else state.sha256

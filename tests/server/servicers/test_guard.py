@@ -42,9 +42,9 @@ async def identity(config: ServerConfig, credentials: grpc.ChannelCredentials | 
     """Who a server takes a caller for."""
     protection = Protection.of(config)
     guard = Guard(protection.tokens, client_certificates=config.tls_client_ca is not None)
-    server = grpc.aio.server(interceptors=guard.interceptors)
+    server = grpc.aio.server()
     servicer = guard.guarded(SERVICE, TellingServicer(guard))
-    server.add_generic_rpc_handlers((handlers(SERVICE, servicer, Metrics()),))
+    server.add_generic_rpc_handlers((guard.listening(handlers(SERVICE, servicer, Metrics())),))
     if protection.certificates is None or credentials is None:
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
     else:
