@@ -21,6 +21,7 @@ COMMANDS = (
     "checkpoints",
     "token",
     "bench",
+    "top",
     "serve",
     "health",
 )
