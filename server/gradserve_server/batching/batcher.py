@@ -169,19 +169,23 @@ class Batcher:
 
     def _release(self) -> None:
         self._forget_calls()
-        while self._batch is None and self._queue:
-            waited = time.monotonic() - self._queue.oldest_arrival()
-            decision = policy.release(
-                self._queue.rows,
-                waited,
-                max_rows=self._config.max_batch_rows,
-                max_delay=self._config.max_queue_delay,
-                draining=self._draining,
-            )
-            if not isinstance(decision, str):
-                self._later = asyncio.get_running_loop().call_later(decision, self._release)
-                return
-            self._start(self._queue.take(self._config.max_batch_rows), decision)
+        if self._batch is not None or not self._queue:
+            return
+        waited = time.monotonic() - self._queue.oldest_arrival()
+        decision = policy.release(
+            self._queue.rows,
+            waited,
+            max_rows=self._config.max_batch_rows,
+            max_delay=self._config.max_queue_delay,
+            draining=self._draining,
+        )
+        if not isinstance(decision, str):
+            self._later = asyncio.get_running_loop().call_later(decision, self._release)
+            return
+        self._start(self._queue.take(self._config.max_batch_rows), decision)
+        # What could not go with it comes in a later turn: others have calls in this loop, too.
+        if self._queue:
+            self._wake_up()
 
     def _forget_calls(self) -> None:
         for call in (self._soon, self._later):

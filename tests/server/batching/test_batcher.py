@@ -147,6 +147,20 @@ def test_what_is_just_arriving_is_computed_together_where_it_costs_little_or_muc
         assert bench.batches == [5]
 
 
+def test_between_two_batches_on_the_event_loop_others_have_their_turn(devices):
+    bench = Bench(host(devices, mlp(64, (), 1, "ReLU")), BatchingConfig(max_batch_rows=1))
+
+    async def body() -> set[int]:
+        tasks = [asyncio.create_task(bench.submit(rows(1))) for _ in range(3)]
+        seen = set()
+        while not all(task.done() for task in tasks):
+            seen.add(len(bench.batches))
+            await asyncio.sleep(0)
+        return seen
+
+    assert uvloop.run(body()) >= {1, 2, 3}
+
+
 def test_a_caller_who_is_alone_does_not_wait_for_others_after_some_requests(devices):
     bench = Bench(host(devices, mlp(64, (), 1, "ReLU")))
 
