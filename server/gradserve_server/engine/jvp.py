@@ -15,7 +15,7 @@ from torch.func import jvp, vmap
 from gradserve_server.engine.directions import check_count, check_directions, shapes_of, to_tensors
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.reply import check_reply
-from gradserve_server.engine.tensors import to_numpy
+from gradserve_server.engine.tensors import aligned, to_numpy
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations import JvpCall, JvpResult
@@ -80,7 +80,8 @@ def compute(model: Model, works: Sequence[JvpWork]) -> list[JvpResult | ServiceE
 
 def _computed(model: Model, work: JvpWork) -> JvpResult:
     call = work.call
-    with model.computing("Jvp", call) as seed, torch.no_grad():
+    # Some of torch's forward-mode formulas, such as that of Mish, round in another way where there is no tape.
+    with model.computing("Jvp", call) as seed, torch.set_grad_enabled(call.deterministic):
         tangents = to_tensors(model, call.tangents, deterministic=call.deterministic)
         push = _push(model, call, seed)
         output, product = push(tangents) if work.count is None else _batched(push, tangents, work.count, call)
@@ -113,5 +114,5 @@ def _batched(push: Push, tangents: Leaves, count: int, call: JvpCall) -> tuple[T
         except RuntimeError:
             # RReLU has no batching rule. What torch refuses for another reason, the loop will meet again.
             pass
-    pairs = [push({name: tangent[index] for name, tangent in tangents.items()}) for index in range(count)]
+    pairs = [push({name: aligned(tangent[index]) for name, tangent in tangents.items()}) for index in range(count)]
     return pairs[0][0], torch.stack([product for _, product in pairs])

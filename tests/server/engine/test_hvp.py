@@ -65,7 +65,7 @@ def test_a_loss_without_a_second_derivative_in_torch_is_named(model_of):
 
 
 def test_each_vector_gets_its_own_product_through_a_group_norm(model_of):
-    """torch's batching rule would give other numbers, and say nothing, where channels are as many as rows."""
+    """Torch's batching rule would give other numbers, and say nothing, where channels are as many as rows."""
     norm = ("GroupNorm", {"num_groups": 1, "num_channels": 2, "affine": False})
     x, vectors = np.random.default_rng(0).normal(size=(2, 2)), np.random.default_rng(1).normal(size=(3, 2, 2))
     model, loss = model_of(norm, dtype="float64"), LossCall("mse_loss", x)
