@@ -1,4 +1,4 @@
-"""The first operations of a model: finds out what it can do before anybody asks."""
+"""The first forward of a model, and what else it can do, before anybody asks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import islice
 import numpy as np
 
 from gradserve_server.architecture import Layer
-from gradserve_server.engine import forward, gradient, hvp, jvp
+from gradserve_server.engine import forward
 from gradserve_server.engine.mlp import Blueprint
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
-from gradserve_server.errors import InvalidArgument, ResourceExhausted, ServiceError, Unimplemented
-from gradserve_server.operations import Array, ForwardCall, GradientCall, HvpCall, JvpCall, Result
-from gradserve_server.selection import INPUT
+from gradserve_server.engine.trials import supported_derivatives
+from gradserve_server.errors import InvalidArgument, ResourceExhausted, ServiceError
+from gradserve_server.operations import ForwardCall
 
 # Two, as normalisation over a batch refuses a single row in training.
 _ROWS = 2
@@ -32,7 +32,7 @@ _TRIES = 500
 
 
 def warm_up(model: Model) -> tuple[str, ...]:
-    """Try each operation on two rows, on the device's thread, and give those that the model supports.
+    """Run a forward of two rows, on the device's thread, and give the operations that the model supports.
 
     Raises:
         InvalidArgument: If the layers do not fit each other, whatever the input.
@@ -45,27 +45,7 @@ def warm_up(model: Model) -> tuple[str, ...]:
     (answer,) = forward.compute(model, [forward.prepare(model, ForwardCall(example))])
     if isinstance(answer, ServiceError):
         raise answer
-    vector = np.ones(answer.output.shape, np.float32)
-    tried: dict[str, Sequence[Result | ServiceError]] = {
-        "Gradient": gradient.compute(model, [gradient.prepare(model, _gradient_call(example, vector))]),
-        "Jvp": jvp.compute(model, [jvp.prepare(model, JvpCall(example, tangents={INPUT: example}))]),
-        "Hvp": hvp.compute(model, [hvp.prepare(model, _hvp_call(example, vector))]),
-    }
-    return ("Forward", *(name for name, (result,) in tried.items() if _is_supported(result)))
-
-
-def _gradient_call(example: Array, vector: Array) -> GradientCall:
-    return GradientCall(example, grad_output=vector, wrt=(INPUT,))
-
-
-def _hvp_call(example: Array, vector: Array) -> HvpCall:
-    return HvpCall(example, grad_output=vector, vectors={INPUT: example})
-
-
-def _is_supported(result: Result | ServiceError) -> bool:
-    if isinstance(result, ServiceError) and not isinstance(result, Unimplemented):
-        raise result
-    return not isinstance(result, Unimplemented)
+    return ("Forward", *supported_derivatives(model, shape, answer.output.shape))
 
 
 def _accepted_shape(model: Model) -> Shape:
