@@ -51,7 +51,7 @@ def effort(pytestconfig: pytest.Config) -> Effort:
         gradient_cases=60,
         vector_cases=600,
         jvp_cases=40,
-        hvp_cases=40,
+        hvp_cases=60,
         weighted_hvp_cases=400,
         mixes=400,
         floor=20,

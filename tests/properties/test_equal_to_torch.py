@@ -99,10 +99,15 @@ def test_the_cases_of_jvp_held_every_choice_often_enough(device: str, effort: Ef
 
 def test_the_cases_of_hvp_held_every_choice_often_enough(device: str, effort: Effort, hvp_tally: Tally) -> None:
     """Stands behind the tests that it counts; what torch cannot differentiate twice it mostly refuses."""
-    once = {("layer", "Hardsigmoid"), *(("loss", str(pair)) for pair in losses.PAIRS if "margin_loss" in pair.loss)}
     expected = {("loss", str(pair)) for pair in losses.PAIRS} | {("dtype", dtype) for dtype in _dtypes(device)}
 
-    assert hvp_tally.rare(effort.floor, expected).keys() <= once
+    # Half as often as elsewhere: torch has fewer kernels for second derivatives in half precision.
+    rare = hvp_tally.rare((effort.floor + 1) // 2, expected)
+    assert [choice for _, choice in rare if choice.partition(" ")[0] not in _DIFFERENTIABLE_ONCE] == []
+
+
+# By torch, among the layers and the losses.
+_DIFFERENTIABLE_ONCE = {"Hardsigmoid", "multi_margin_loss", "multilabel_margin_loss"}
 
 
 def _dtypes(device: str) -> tuple[str, ...]:

@@ -76,3 +76,22 @@ def test_each_vector_gets_its_own_product_through_a_group_norm(model_of):
 
     each = [products(vectors={"input": vector}) for vector in vectors]
     np.testing.assert_allclose(products(vectors={"input": vectors}, is_vectors_batched=True), np.stack(each))
+
+
+@pytest.mark.parametrize("count", [None, 3])
+def test_a_leaf_that_the_gradient_does_not_depend_on_has_a_product_of_zeros(model_of, count):
+    bias = np.ones((2,) if count is None else (count, 2))
+    options = {"vectors": {"layers.0.bias": bias}, "is_vectors_batched": count is not None}
+    result = ask(model_of(LINEAR), grad_output=Y, wrt=("*",), **options)
+
+    assert {name: product.shape for name, product in result.products.items()} == {
+        WEIGHT: bias.shape[:-1] + V.shape,
+        "layers.0.bias": bias.shape,
+    }
+    assert not any(product.any() for product in result.products.values())
+
+
+def test_a_second_derivative_that_is_zero_everywhere_is_zeros(model_of):
+    result = ask(model_of("Identity"), loss=LossCall("l1_loss", X + 1), vectors={"input": X})
+
+    np.testing.assert_array_equal(result.products["input"], np.zeros_like(X))
