@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from gradserve.v1 import tensor_pb2 as _tensor_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,62 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PerSampleResult:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PerSampleResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PerSampleResult.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PER_SAMPLE_RESULT_UNSPECIFIED: _PerSampleResult.ValueType  # 0
+    """As PER_SAMPLE_RESULT_FULL."""
+    PER_SAMPLE_RESULT_FULL: _PerSampleResult.ValueType  # 1
+    """Each gradient is [N, *shape]."""
+    PER_SAMPLE_RESULT_NORMS: _PerSampleResult.ValueType  # 2
+    """No gradients, only `norms`."""
+    PER_SAMPLE_RESULT_CLIPPED_SUM: _PerSampleResult.ValueType  # 3
+    """Each gradient is the sum over the rows, after the gradients of a row have been scaled together by
+    min(1, max_norm / (norm + 1e-6)), as by torch.nn.utils.clip_grad_norm_. Not with respect to the input.
+    """
+
+class PerSampleResult(_PerSampleResult, metaclass=_PerSampleResultEnumTypeWrapper):
+    """What becomes of the gradients of each row."""
+
+PER_SAMPLE_RESULT_UNSPECIFIED: PerSampleResult.ValueType  # 0
+"""As PER_SAMPLE_RESULT_FULL."""
+PER_SAMPLE_RESULT_FULL: PerSampleResult.ValueType  # 1
+"""Each gradient is [N, *shape]."""
+PER_SAMPLE_RESULT_NORMS: PerSampleResult.ValueType  # 2
+"""No gradients, only `norms`."""
+PER_SAMPLE_RESULT_CLIPPED_SUM: PerSampleResult.ValueType  # 3
+"""Each gradient is the sum over the rows, after the gradients of a row have been scaled together by
+min(1, max_norm / (norm + 1e-6)), as by torch.nn.utils.clip_grad_norm_. Not with respect to the input.
+"""
+Global___PerSampleResult: _TypeAlias = PerSampleResult  # noqa: Y015
+
+class _JacobianMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JacobianModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JacobianMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JACOBIAN_MODE_UNSPECIFIED: _JacobianMode.ValueType  # 0
+    """Whichever takes fewer passes."""
+    JACOBIAN_MODE_REVERSE: _JacobianMode.ValueType  # 1
+    """By vector-Jacobian products, one for each element of a row's output, as torch.func.jacrev."""
+    JACOBIAN_MODE_FORWARD: _JacobianMode.ValueType  # 2
+    """By Jacobian-vector products, one for each element of what is differentiated by, as torch.func.jacfwd."""
+
+class JacobianMode(_JacobianMode, metaclass=_JacobianModeEnumTypeWrapper):
+    """How a Jacobian is computed."""
+
+JACOBIAN_MODE_UNSPECIFIED: JacobianMode.ValueType  # 0
+"""Whichever takes fewer passes."""
+JACOBIAN_MODE_REVERSE: JacobianMode.ValueType  # 1
+"""By vector-Jacobian products, one for each element of a row's output, as torch.func.jacrev."""
+JACOBIAN_MODE_FORWARD: JacobianMode.ValueType  # 2
+"""By Jacobian-vector products, one for each element of what is differentiated by, as torch.func.jacfwd."""
+Global___JacobianMode: _TypeAlias = JacobianMode  # noqa: Y015
 
 @_typing.final
 class ForwardRequest(_message.Message):
@@ -225,6 +282,9 @@ class GradientRequest(_message.Message):
     WRT_FIELD_NUMBER: _builtins.int
     PER_SAMPLE_FIELD_NUMBER: _builtins.int
     RETURN_OUTPUT_FIELD_NUMBER: _builtins.int
+    IS_GRADS_BATCHED_FIELD_NUMBER: _builtins.int
+    PER_SAMPLE_RESULT_FIELD_NUMBER: _builtins.int
+    MAX_NORM_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name; required."""
     training: _builtins.bool
@@ -241,6 +301,16 @@ class GradientRequest(_message.Message):
     """
     return_output: _builtins.bool
     """Whether to return the output too. Default false."""
+    is_grads_batched: _builtins.bool
+    """Whether `grad_output` holds K vectors, of shape [K, ...], for K products of the one input; each gradient is then
+    [K, *shape]. As torch.autograd.grad's argument. Not together with `per_sample`. Default false.
+    """
+    per_sample_result: Global___PerSampleResult.ValueType
+    """What becomes of the gradients per row; only together with `per_sample`. Default: they are returned."""
+    max_norm: _builtins.float
+    """The norm to which each row's gradients are clipped: positive; required for PER_SAMPLE_RESULT_CLIPPED_SUM, and for
+    nothing else.
+    """
     @_builtins.property
     def input(self) -> _tensor_pb2.Tensor:
         """The input, as in ForwardRequest."""
@@ -275,10 +345,13 @@ class GradientRequest(_message.Message):
         wrt: _abc.Iterable[_builtins.str] | None = ...,
         per_sample: _builtins.bool = ...,
         return_output: _builtins.bool = ...,
+        is_grads_batched: _builtins.bool = ...,
+        per_sample_result: Global___PerSampleResult.ValueType = ...,
+        max_norm: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "grad_output", b"grad_output", "if_version", b"if_version", "input", b"input", "loss", b"loss", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "deterministic", b"deterministic", "grad_output", b"grad_output", "if_version", b"if_version", "input", b"input", "loss", b"loss", "model", b"model", "per_sample", b"per_sample", "return_output", b"return_output", "seed", b"seed", "training", b"training", "wrt", b"wrt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "deterministic", b"deterministic", "grad_output", b"grad_output", "if_version", b"if_version", "input", b"input", "is_grads_batched", b"is_grads_batched", "loss", b"loss", "max_norm", b"max_norm", "model", b"model", "per_sample", b"per_sample", "per_sample_result", b"per_sample_result", "return_output", b"return_output", "seed", b"seed", "training", b"training", "wrt", b"wrt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
     _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
@@ -323,6 +396,7 @@ class GradientResponse(_message.Message):
     GRADIENTS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    NORMS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The version that computed it."""
     seed: _builtins.int
@@ -343,6 +417,12 @@ class GradientResponse(_message.Message):
         the input that was sent.
         """
 
+    @_builtins.property
+    def norms(self) -> _tensor_pb2.Tensor:
+        """For PER_SAMPLE_RESULT_NORMS and PER_SAMPLE_RESULT_CLIPPED_SUM: of shape [N], the 2-norm of all the gradients of a
+        row together, before clipping, in the model's dtype.
+        """
+
     def __init__(
         self,
         *,
@@ -351,10 +431,11 @@ class GradientResponse(_message.Message):
         gradients: _abc.Mapping[_builtins.str, _tensor_pb2.Tensor] | None = ...,
         version: _builtins.int = ...,
         seed: _builtins.int | None = ...,
+        norms: _tensor_pb2.Tensor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "loss", b"loss", "output", b"output", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "loss", b"loss", "norms", b"norms", "output", b"output", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "gradients", b"gradients", "loss", b"loss", "output", b"output", "seed", b"seed", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "gradients", b"gradients", "loss", b"loss", "norms", b"norms", "output", b"output", "seed", b"seed", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -541,3 +622,633 @@ class GradientStreamResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___GradientStreamResponse: _TypeAlias = GradientStreamResponse  # noqa: Y015
+
+@_typing.final
+class JvpRequest(_message.Message):
+    """The request of Jvp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TangentsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _tensor_pb2.Tensor: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _tensor_pb2.Tensor | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    TRAINING_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    IF_VERSION_FIELD_NUMBER: _builtins.int
+    DETERMINISTIC_FIELD_NUMBER: _builtins.int
+    TANGENTS_FIELD_NUMBER: _builtins.int
+    IS_TANGENTS_BATCHED_FIELD_NUMBER: _builtins.int
+    RETURN_OUTPUT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name; required."""
+    training: _builtins.bool
+    """As in ForwardRequest."""
+    seed: _builtins.int
+    """As in ForwardRequest; the same seed, rows and version give the same masks as in Forward."""
+    if_version: _builtins.int
+    """As in ForwardRequest."""
+    deterministic: _builtins.bool
+    """As in ForwardRequest."""
+    is_tangents_batched: _builtins.bool
+    """Whether each of the tangents holds K directions, of shape [K, *shape]. Default false."""
+    return_output: _builtins.bool
+    """Whether to return the output too. Default false."""
+    @_builtins.property
+    def input(self) -> _tensor_pb2.Tensor:
+        """The input, as in ForwardRequest."""
+
+    @_builtins.property
+    def tangents(self) -> _containers.MessageMap[_builtins.str, _tensor_pb2.Tensor]:
+        """The directions, by name: those of parameters, frozen ones too, and of the "input". Each is floating, of the shape
+        of what it is a direction of, and cast to the model's dtype. What is not named stays as it is. At least one.
+        """
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input: _tensor_pb2.Tensor | None = ...,
+        training: _builtins.bool = ...,
+        seed: _builtins.int | None = ...,
+        if_version: _builtins.int | None = ...,
+        deterministic: _builtins.bool = ...,
+        tangents: _abc.Mapping[_builtins.str, _tensor_pb2.Tensor] | None = ...,
+        is_tangents_batched: _builtins.bool = ...,
+        return_output: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "if_version", b"if_version", "input", b"input", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "deterministic", b"deterministic", "if_version", b"if_version", "input", b"input", "is_tangents_batched", b"is_tangents_batched", "model", b"model", "return_output", b"return_output", "seed", b"seed", "tangents", b"tangents", "training", b"training"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___JvpRequest: _TypeAlias = JvpRequest  # noqa: Y015
+
+@_typing.final
+class JvpResponse(_message.Message):
+    """The reply of Jvp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JVP_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version that computed it."""
+    seed: _builtins.int
+    """The seed that random layers drew from; absent where nothing was random."""
+    @_builtins.property
+    def jvp(self) -> _tensor_pb2.Tensor:
+        """The directional derivative of the output, of the output's shape, or with `is_tangents_batched` [K, ...]; in the
+        model's dtype.
+        """
+
+    @_builtins.property
+    def output(self) -> _tensor_pb2.Tensor:
+        """The output; absent unless asked for."""
+
+    def __init__(
+        self,
+        *,
+        jvp: _tensor_pb2.Tensor | None = ...,
+        output: _tensor_pb2.Tensor | None = ...,
+        version: _builtins.int = ...,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "jvp", b"jvp", "output", b"output", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "jvp", b"jvp", "output", b"output", "seed", b"seed", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___JvpResponse: _TypeAlias = JvpResponse  # noqa: Y015
+
+@_typing.final
+class JacobianRequest(_message.Message):
+    """The request of Jacobian."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    TRAINING_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    IF_VERSION_FIELD_NUMBER: _builtins.int
+    DETERMINISTIC_FIELD_NUMBER: _builtins.int
+    WRT_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    CHUNK_SIZE_FIELD_NUMBER: _builtins.int
+    RETURN_OUTPUT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name; required."""
+    training: _builtins.bool
+    """As in ForwardRequest. Layers that mix rows in training are refused."""
+    seed: _builtins.int
+    """As in JvpRequest."""
+    if_version: _builtins.int
+    """As in ForwardRequest."""
+    deterministic: _builtins.bool
+    """As in ForwardRequest."""
+    mode: Global___JacobianMode.ValueType
+    """How it is computed. Default: whichever takes fewer passes."""
+    chunk_size: _builtins.int
+    """The most products computed at once, as torch.func.jacrev's argument: less memory, and more time. Default: all."""
+    return_output: _builtins.bool
+    """Whether to return the output too. Default false."""
+    @_builtins.property
+    def input(self) -> _tensor_pb2.Tensor:
+        """The input, as in ForwardRequest: [..., in_features]; each row has a Jacobian of its own."""
+
+    @_builtins.property
+    def wrt(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What to differentiate with respect to: as in GradientRequest, but empty for the "input"."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input: _tensor_pb2.Tensor | None = ...,
+        training: _builtins.bool = ...,
+        seed: _builtins.int | None = ...,
+        if_version: _builtins.int | None = ...,
+        deterministic: _builtins.bool = ...,
+        wrt: _abc.Iterable[_builtins.str] | None = ...,
+        mode: Global___JacobianMode.ValueType = ...,
+        chunk_size: _builtins.int | None = ...,
+        return_output: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chunk_size", b"_chunk_size", "_if_version", b"_if_version", "_seed", b"_seed", "chunk_size", b"chunk_size", "if_version", b"if_version", "input", b"input", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chunk_size", b"_chunk_size", "_if_version", b"_if_version", "_seed", b"_seed", "chunk_size", b"chunk_size", "deterministic", b"deterministic", "if_version", b"if_version", "input", b"input", "mode", b"mode", "model", b"model", "return_output", b"return_output", "seed", b"seed", "training", b"training", "wrt", b"wrt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__chunk_size: _TypeAlias = _typing.Literal["chunk_size"]  # noqa: Y015
+    _WhichOneofArgType__chunk_size: _TypeAlias = _typing.Literal["_chunk_size", b"_chunk_size"]  # noqa: Y015
+    _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chunk_size) -> _WhichOneofReturnType__chunk_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___JacobianRequest: _TypeAlias = JacobianRequest  # noqa: Y015
+
+@_typing.final
+class JacobianResponse(_message.Message):
+    """The reply of Jacobian."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class JacobiansEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _tensor_pb2.Tensor: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _tensor_pb2.Tensor | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    JACOBIANS_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version that computed it."""
+    seed: _builtins.int
+    """The seed that random layers drew from; absent where nothing was random."""
+    @_builtins.property
+    def jacobians(self) -> _containers.MessageMap[_builtins.str, _tensor_pb2.Tensor]:
+        """The Jacobians by name: for an input [..., in_features] and an output [..., out_features], the "input"'s has the
+        shape [..., out_features, in_features] and a parameter's [..., out_features, *shape]. In the dtype of what was
+        differentiated by.
+        """
+
+    @_builtins.property
+    def output(self) -> _tensor_pb2.Tensor:
+        """The output; absent unless asked for."""
+
+    def __init__(
+        self,
+        *,
+        jacobians: _abc.Mapping[_builtins.str, _tensor_pb2.Tensor] | None = ...,
+        output: _tensor_pb2.Tensor | None = ...,
+        version: _builtins.int = ...,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "output", b"output", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "jacobians", b"jacobians", "output", b"output", "seed", b"seed", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___JacobianResponse: _TypeAlias = JacobianResponse  # noqa: Y015
+
+@_typing.final
+class HvpRequest(_message.Message):
+    """The request of Hvp. Either `loss` or `grad_output` is required; both only with reduction "none"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class VectorsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _tensor_pb2.Tensor: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _tensor_pb2.Tensor | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    TRAINING_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    IF_VERSION_FIELD_NUMBER: _builtins.int
+    DETERMINISTIC_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    GRAD_OUTPUT_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    IS_VECTORS_BATCHED_FIELD_NUMBER: _builtins.int
+    WRT_FIELD_NUMBER: _builtins.int
+    RETURN_GRADIENTS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name; required."""
+    training: _builtins.bool
+    """As in ForwardRequest."""
+    seed: _builtins.int
+    """As in JvpRequest."""
+    if_version: _builtins.int
+    """As in ForwardRequest."""
+    deterministic: _builtins.bool
+    """As in ForwardRequest."""
+    is_vectors_batched: _builtins.bool
+    """Whether each of the vectors holds K vectors, of shape [K, *shape]. Default false."""
+    return_gradients: _builtins.bool
+    """Whether to return the gradients with respect to `wrt` too. Default false."""
+    @_builtins.property
+    def input(self) -> _tensor_pb2.Tensor:
+        """The input, as in ForwardRequest."""
+
+    @_builtins.property
+    def loss(self) -> Global___Loss:
+        """The loss whose Hessian is meant."""
+
+    @_builtins.property
+    def grad_output(self) -> _tensor_pb2.Tensor:
+        """What the output is weighted by, to give the number whose Hessian is meant; or, together with a loss of reduction
+        "none", the unreduced loss. Of that shape.
+        """
+
+    @_builtins.property
+    def vectors(self) -> _containers.MessageMap[_builtins.str, _tensor_pb2.Tensor]:
+        """The vectors, by name: of parameters that require grad, and of the "input". The Hessian is that with respect to all
+        that are named here and in `wrt`, taken together; what has no vector has one of zeros. Each is floating, of the
+        shape of what it is named after, and cast to the model's dtype. At least one.
+        """
+
+    @_builtins.property
+    def wrt(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of which rows of the Hessian to return the products: as in GradientRequest, but empty for those that have a vector."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input: _tensor_pb2.Tensor | None = ...,
+        training: _builtins.bool = ...,
+        seed: _builtins.int | None = ...,
+        if_version: _builtins.int | None = ...,
+        deterministic: _builtins.bool = ...,
+        loss: Global___Loss | None = ...,
+        grad_output: _tensor_pb2.Tensor | None = ...,
+        vectors: _abc.Mapping[_builtins.str, _tensor_pb2.Tensor] | None = ...,
+        is_vectors_batched: _builtins.bool = ...,
+        wrt: _abc.Iterable[_builtins.str] | None = ...,
+        return_gradients: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "grad_output", b"grad_output", "if_version", b"if_version", "input", b"input", "loss", b"loss", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "deterministic", b"deterministic", "grad_output", b"grad_output", "if_version", b"if_version", "input", b"input", "is_vectors_batched", b"is_vectors_batched", "loss", b"loss", "model", b"model", "return_gradients", b"return_gradients", "seed", b"seed", "training", b"training", "vectors", b"vectors", "wrt", b"wrt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___HvpRequest: _TypeAlias = HvpRequest  # noqa: Y015
+
+@_typing.final
+class HvpResponse(_message.Message):
+    """The reply of Hvp."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ProductsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _tensor_pb2.Tensor: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _tensor_pb2.Tensor | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class GradientsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _tensor_pb2.Tensor: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _tensor_pb2.Tensor | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LOSS_FIELD_NUMBER: _builtins.int
+    PRODUCTS_FIELD_NUMBER: _builtins.int
+    GRADIENTS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version that computed it."""
+    seed: _builtins.int
+    """The seed that random layers drew from; absent where nothing was random."""
+    @_builtins.property
+    def loss(self) -> _tensor_pb2.Tensor:
+        """The loss, as in GradientResponse. Absent without a loss."""
+
+    @_builtins.property
+    def products(self) -> _containers.MessageMap[_builtins.str, _tensor_pb2.Tensor]:
+        """The Hessian times the vectors, by name, each of its parameter's or the input's shape, or with
+        `is_vectors_batched` [K, *shape]; the "input"'s has the dtype of the input that was sent.
+        """
+
+    @_builtins.property
+    def gradients(self) -> _containers.MessageMap[_builtins.str, _tensor_pb2.Tensor]:
+        """The gradients by name; empty unless asked for."""
+
+    def __init__(
+        self,
+        *,
+        loss: _tensor_pb2.Tensor | None = ...,
+        products: _abc.Mapping[_builtins.str, _tensor_pb2.Tensor] | None = ...,
+        gradients: _abc.Mapping[_builtins.str, _tensor_pb2.Tensor] | None = ...,
+        version: _builtins.int = ...,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "loss", b"loss", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "gradients", b"gradients", "loss", b"loss", "products", b"products", "seed", b"seed", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___HvpResponse: _TypeAlias = HvpResponse  # noqa: Y015
+
+@_typing.final
+class CheckGradientsRequest(_message.Message):
+    """The request of CheckGradients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    IF_VERSION_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model's name; required."""
+    seed: _builtins.int
+    """What directions, weights and the default input are drawn from. Default: the server draws one."""
+    if_version: _builtins.int
+    """As in ForwardRequest."""
+    @_builtins.property
+    def input(self) -> _tensor_pb2.Tensor:
+        """Where to check: as in ForwardRequest. Default: eight rows, normally distributed."""
+
+    @_builtins.property
+    def loss(self) -> Global___Loss:
+        """What to check the gradients of. Default: the output, weighted by random numbers."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input: _tensor_pb2.Tensor | None = ...,
+        loss: Global___Loss | None = ...,
+        seed: _builtins.int | None = ...,
+        if_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "if_version", b"if_version", "input", b"input", "loss", b"loss", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_version", b"_if_version", "_seed", b"_seed", "if_version", b"if_version", "input", b"input", "loss", b"loss", "model", b"model", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_version: _TypeAlias = _typing.Literal["if_version"]  # noqa: Y015
+    _WhichOneofArgType__if_version: _TypeAlias = _typing.Literal["_if_version", b"_if_version"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_version) -> _WhichOneofReturnType__if_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___CheckGradientsRequest: _TypeAlias = CheckGradientsRequest  # noqa: Y015
+
+@_typing.final
+class CheckGradientsResponse(_message.Message):
+    """The reply of CheckGradients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSED_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    passed: _builtins.bool
+    """Whether all checks passed."""
+    version: _builtins.int
+    """The version that was checked."""
+    seed: _builtins.int
+    """The seed that was drawn from."""
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GradientCheck]:
+        """What was checked."""
+
+    def __init__(
+        self,
+        *,
+        passed: _builtins.bool = ...,
+        checks: _abc.Iterable[Global___GradientCheck] | None = ...,
+        version: _builtins.int = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "passed", b"passed", "seed", b"seed", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckGradientsResponse: _TypeAlias = CheckGradientsResponse  # noqa: Y015
+
+@_typing.final
+class GradientCheck(_message.Message):
+    """One check of derivatives, with respect to the input or to all parameters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WRT_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    REMAINDERS_FIELD_NUMBER: _builtins.int
+    SKIPPED_REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"taylor" (the error of the linear model shrinks with the square of the step), "finite_differences" (central
+    differences of the loss along a direction agree with the gradient), "adjoint" (u . Jvp(v) = Vjp(u) . v) or
+    "hvp_symmetry" (u . Hvp(v) = v . Hvp(u)).
+    """
+    wrt: _builtins.str
+    """What is differentiated by: "input" or "parameters"."""
+    passed: _builtins.bool
+    """Whether it passed."""
+    value: _builtins.float
+    """What was measured: for "taylor" the rate, 2 where the gradient is right and 1 where it is wrong; for the others
+    the relative error.
+    """
+    threshold: _builtins.float
+    """What it is held against: for "taylor" the least, for the others the most that passes."""
+    skipped_reason: _builtins.str
+    """Why it was left out, as the model has no such derivative; empty where it was made. What is left out has passed."""
+    @_builtins.property
+    def remainders(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaylorRemainder]:
+        """For "taylor": the remainders that the rate was taken from, the largest step first."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        wrt: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        value: _builtins.float = ...,
+        threshold: _builtins.float = ...,
+        remainders: _abc.Iterable[Global___TaylorRemainder] | None = ...,
+        skipped_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "passed", b"passed", "remainders", b"remainders", "skipped_reason", b"skipped_reason", "threshold", b"threshold", "value", b"value", "wrt", b"wrt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GradientCheck: _TypeAlias = GradientCheck  # noqa: Y015
+
+@_typing.final
+class TaylorRemainder(_message.Message):
+    """The remainder of a first-order Taylor expansion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    REMAINDER_FIELD_NUMBER: _builtins.int
+    step: _builtins.float
+    """The length of the step along the direction, relative to the point's norm, or to 1 if that is smaller."""
+    remainder: _builtins.float
+    """|f(x + step v) - f(x) - step f'(x) v|."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.float = ...,
+        remainder: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["remainder", b"remainder", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaylorRemainder: _TypeAlias = TaylorRemainder  # noqa: Y015

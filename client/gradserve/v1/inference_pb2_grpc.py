@@ -55,6 +55,26 @@ class InferenceServiceStub(object):
                 request_serializer=gradserve_dot_v1_dot_inference__pb2.GradientStreamRequest.SerializeToString,
                 response_deserializer=gradserve_dot_v1_dot_inference__pb2.GradientStreamResponse.FromString,
                 _registered_method=True)
+        self.Jvp = channel.unary_unary(
+                '/gradserve.v1.InferenceService/Jvp',
+                request_serializer=gradserve_dot_v1_dot_inference__pb2.JvpRequest.SerializeToString,
+                response_deserializer=gradserve_dot_v1_dot_inference__pb2.JvpResponse.FromString,
+                _registered_method=True)
+        self.Jacobian = channel.unary_unary(
+                '/gradserve.v1.InferenceService/Jacobian',
+                request_serializer=gradserve_dot_v1_dot_inference__pb2.JacobianRequest.SerializeToString,
+                response_deserializer=gradserve_dot_v1_dot_inference__pb2.JacobianResponse.FromString,
+                _registered_method=True)
+        self.Hvp = channel.unary_unary(
+                '/gradserve.v1.InferenceService/Hvp',
+                request_serializer=gradserve_dot_v1_dot_inference__pb2.HvpRequest.SerializeToString,
+                response_deserializer=gradserve_dot_v1_dot_inference__pb2.HvpResponse.FromString,
+                _registered_method=True)
+        self.CheckGradients = channel.unary_unary(
+                '/gradserve.v1.InferenceService/CheckGradients',
+                request_serializer=gradserve_dot_v1_dot_inference__pb2.CheckGradientsRequest.SerializeToString,
+                response_deserializer=gradserve_dot_v1_dot_inference__pb2.CheckGradientsResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer(object):
@@ -92,6 +112,34 @@ class InferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Jvp(self, request, context):
+        """Computes Jacobian-vector products: how the output changes along directions of the input and of parameters.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Jacobian(self, request, context):
+        """Computes the Jacobian of each row's output with respect to that row's input, or to parameters.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Hvp(self, request, context):
+        """Computes Hessian-vector products of a loss, or of the output weighted by a vector.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckGradients(self, request, context):
+        """Checks the model's derivatives against each other and against differences of its outputs, in float64.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +162,26 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.GradientStream,
                     request_deserializer=gradserve_dot_v1_dot_inference__pb2.GradientStreamRequest.FromString,
                     response_serializer=gradserve_dot_v1_dot_inference__pb2.GradientStreamResponse.SerializeToString,
+            ),
+            'Jvp': grpc.unary_unary_rpc_method_handler(
+                    servicer.Jvp,
+                    request_deserializer=gradserve_dot_v1_dot_inference__pb2.JvpRequest.FromString,
+                    response_serializer=gradserve_dot_v1_dot_inference__pb2.JvpResponse.SerializeToString,
+            ),
+            'Jacobian': grpc.unary_unary_rpc_method_handler(
+                    servicer.Jacobian,
+                    request_deserializer=gradserve_dot_v1_dot_inference__pb2.JacobianRequest.FromString,
+                    response_serializer=gradserve_dot_v1_dot_inference__pb2.JacobianResponse.SerializeToString,
+            ),
+            'Hvp': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hvp,
+                    request_deserializer=gradserve_dot_v1_dot_inference__pb2.HvpRequest.FromString,
+                    response_serializer=gradserve_dot_v1_dot_inference__pb2.HvpResponse.SerializeToString,
+            ),
+            'CheckGradients': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckGradients,
+                    request_deserializer=gradserve_dot_v1_dot_inference__pb2.CheckGradientsRequest.FromString,
+                    response_serializer=gradserve_dot_v1_dot_inference__pb2.CheckGradientsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -225,6 +293,114 @@ class InferenceService(object):
             '/gradserve.v1.InferenceService/GradientStream',
             gradserve_dot_v1_dot_inference__pb2.GradientStreamRequest.SerializeToString,
             gradserve_dot_v1_dot_inference__pb2.GradientStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Jvp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradserve.v1.InferenceService/Jvp',
+            gradserve_dot_v1_dot_inference__pb2.JvpRequest.SerializeToString,
+            gradserve_dot_v1_dot_inference__pb2.JvpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Jacobian(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradserve.v1.InferenceService/Jacobian',
+            gradserve_dot_v1_dot_inference__pb2.JacobianRequest.SerializeToString,
+            gradserve_dot_v1_dot_inference__pb2.JacobianResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hvp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradserve.v1.InferenceService/Hvp',
+            gradserve_dot_v1_dot_inference__pb2.HvpRequest.SerializeToString,
+            gradserve_dot_v1_dot_inference__pb2.HvpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckGradients(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradserve.v1.InferenceService/CheckGradients',
+            gradserve_dot_v1_dot_inference__pb2.CheckGradientsRequest.SerializeToString,
+            gradserve_dot_v1_dot_inference__pb2.CheckGradientsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,14 @@ class InferenceServiceStub:
     """
     GradientStream: _grpc.StreamStreamMultiCallable[_inference_pb2.GradientStreamRequest, _inference_pb2.GradientStreamResponse]
     """As ForwardStream, with the requests of Gradient."""
+    Jvp: _grpc.UnaryUnaryMultiCallable[_inference_pb2.JvpRequest, _inference_pb2.JvpResponse]
+    """Computes Jacobian-vector products: how the output changes along directions of the input and of parameters."""
+    Jacobian: _grpc.UnaryUnaryMultiCallable[_inference_pb2.JacobianRequest, _inference_pb2.JacobianResponse]
+    """Computes the Jacobian of each row's output with respect to that row's input, or to parameters."""
+    Hvp: _grpc.UnaryUnaryMultiCallable[_inference_pb2.HvpRequest, _inference_pb2.HvpResponse]
+    """Computes Hessian-vector products of a loss, or of the output weighted by a vector."""
+    CheckGradients: _grpc.UnaryUnaryMultiCallable[_inference_pb2.CheckGradientsRequest, _inference_pb2.CheckGradientsResponse]
+    """Checks the model's derivatives against each other and against differences of its outputs, in float64."""
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -63,6 +71,14 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """
     GradientStream: _aio.StreamStreamMultiCallable[_inference_pb2.GradientStreamRequest, _inference_pb2.GradientStreamResponse]  # type: ignore[assignment]
     """As ForwardStream, with the requests of Gradient."""
+    Jvp: _aio.UnaryUnaryMultiCallable[_inference_pb2.JvpRequest, _inference_pb2.JvpResponse]  # type: ignore[assignment]
+    """Computes Jacobian-vector products: how the output changes along directions of the input and of parameters."""
+    Jacobian: _aio.UnaryUnaryMultiCallable[_inference_pb2.JacobianRequest, _inference_pb2.JacobianResponse]  # type: ignore[assignment]
+    """Computes the Jacobian of each row's output with respect to that row's input, or to parameters."""
+    Hvp: _aio.UnaryUnaryMultiCallable[_inference_pb2.HvpRequest, _inference_pb2.HvpResponse]  # type: ignore[assignment]
+    """Computes Hessian-vector products of a loss, or of the output weighted by a vector."""
+    CheckGradients: _aio.UnaryUnaryMultiCallable[_inference_pb2.CheckGradientsRequest, _inference_pb2.CheckGradientsResponse]  # type: ignore[assignment]
+    """Checks the model's derivatives against each other and against differences of its outputs, in float64."""
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Computes with models, and never changes one: no `.grad`, no running statistics, no random state."""
@@ -102,5 +118,37 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_inference_pb2.GradientStreamResponse], _abc.AsyncIterator[_inference_pb2.GradientStreamResponse]]:
         """As ForwardStream, with the requests of Gradient."""
+
+    @_abc_1.abstractmethod
+    def Jvp(
+        self,
+        request: _inference_pb2.JvpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.JvpResponse, _abc.Awaitable[_inference_pb2.JvpResponse]]:
+        """Computes Jacobian-vector products: how the output changes along directions of the input and of parameters."""
+
+    @_abc_1.abstractmethod
+    def Jacobian(
+        self,
+        request: _inference_pb2.JacobianRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.JacobianResponse, _abc.Awaitable[_inference_pb2.JacobianResponse]]:
+        """Computes the Jacobian of each row's output with respect to that row's input, or to parameters."""
+
+    @_abc_1.abstractmethod
+    def Hvp(
+        self,
+        request: _inference_pb2.HvpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.HvpResponse, _abc.Awaitable[_inference_pb2.HvpResponse]]:
+        """Computes Hessian-vector products of a loss, or of the output weighted by a vector."""
+
+    @_abc_1.abstractmethod
+    def CheckGradients(
+        self,
+        request: _inference_pb2.CheckGradientsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.CheckGradientsResponse, _abc.Awaitable[_inference_pb2.CheckGradientsResponse]]:
+        """Checks the model's derivatives against each other and against differences of its outputs, in float64."""
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -6,11 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from gradserve_server.engine import forward, gradient
+from gradserve_server.engine import forward, gradient, hvp, jvp
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, Result
+from gradserve_server.operations import (
+    ForwardCall,
+    ForwardResult,
+    GradientCall,
+    GradientResult,
+    HvpCall,
+    HvpResult,
+    JvpCall,
+    JvpResult,
+    Result,
+)
 
 CallT = TypeVar("CallT", bound=ForwardCall)
 ResultT = TypeVar("ResultT", bound=Result)
@@ -33,3 +43,5 @@ class Operation(Generic[CallT, ResultT]):
 
 FORWARD: Final[Operation[ForwardCall, ForwardResult]] = Operation("forward", forward.prepare, forward.compute)
 GRADIENT: Final[Operation[GradientCall, GradientResult]] = Operation("gradient", gradient.prepare, gradient.compute)
+JVP: Final[Operation[JvpCall, JvpResult]] = Operation("jvp", jvp.prepare, jvp.compute)
+HVP: Final[Operation[HvpCall, HvpResult]] = Operation("hvp", hvp.prepare, hvp.compute)

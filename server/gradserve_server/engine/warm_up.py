@@ -1,4 +1,4 @@
-"""The first forward and backward of a model: finds out what it can do before anybody asks."""
+"""The first forward of a model, and what else it can do, before anybody asks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import islice
 import numpy as np
 
 from gradserve_server.architecture import Layer
-from gradserve_server.engine import forward, gradient
+from gradserve_server.engine import forward
 from gradserve_server.engine.mlp import Blueprint
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
-from gradserve_server.errors import InvalidArgument, ResourceExhausted, ServiceError, Unimplemented
-from gradserve_server.operations import ForwardCall, GradientCall
-from gradserve_server.selection import INPUT
+from gradserve_server.engine.trials import supported_derivatives
+from gradserve_server.errors import InvalidArgument, ResourceExhausted, ServiceError
+from gradserve_server.operations import ForwardCall
 
 # Two, as normalisation over a batch refuses a single row in training.
 _ROWS = 2
@@ -32,7 +32,7 @@ _TRIES = 500
 
 
 def warm_up(model: Model) -> tuple[str, ...]:
-    """Run a forward and a backward, on the device's thread, and give the operations that the model supports.
+    """Run a forward of two rows, on the device's thread, and give the operations that the model supports.
 
     Raises:
         InvalidArgument: If the layers do not fit each other, whatever the input.
@@ -45,21 +45,14 @@ def warm_up(model: Model) -> tuple[str, ...]:
     (answer,) = forward.compute(model, [forward.prepare(model, ForwardCall(example))])
     if isinstance(answer, ServiceError):
         raise answer
-    vector = np.ones(answer.output.shape, np.float32)
-    call = GradientCall(example, grad_output=vector, wrt=(INPUT,))
-    (derivative,) = gradient.compute(model, [gradient.prepare(model, call)])
-    if isinstance(derivative, Unimplemented):
-        return ("Forward",)
-    if isinstance(derivative, ServiceError):
-        raise derivative
-    return ("Forward", "Gradient")
+    return ("Forward", *supported_derivatives(model, shape, answer.output.shape))
 
 
 def _accepted_shape(model: Model) -> Shape:
     first: ServiceError | None = None
     for shape in islice(_candidates(model.blueprint), _TRIES):
         try:
-            model.shapes.output_shape(shape, training=False)
+            model.shapes.passage(shape, training=False)
         except (InvalidArgument, ResourceExhausted) as refusal:
             # Not the refusal itself: its traceback holds the model.
             first = first or type(refusal)(refusal.message, field=refusal.field, reason=refusal.reason)
