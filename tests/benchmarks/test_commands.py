@@ -51,6 +51,13 @@ def test_the_hot_path_has_a_ratio_for_each_row(tmp_path):
     assert ended.stdout.count("≥") == len(figures)
 
 
+def test_derivatives_are_compared_before_they_are_timed(tmp_path):
+    ended = run("derivatives", "--rounds", 1, "--calls", 1, "--plot", tmp_path / "derivatives.png")
+    assert ended.returncode == 0, ended.stderr
+    assert all(name in ended.stdout for name in ("Jacobian by the input", "Norms of", "Hessian-vector product"))
+    assert (tmp_path / "derivatives.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_latency_of_half_the_saturation_has_nine_rounds(tmp_path):
     ended = run("hot_path", "--seconds", 0.1, "--only", "latency", "--json", tmp_path / "figures.json")
     assert ended.returncode == 0, ended.stderr

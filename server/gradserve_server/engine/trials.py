@@ -51,7 +51,13 @@ def supported_derivatives(model: Model, input_shape: Shape, output_shape: Shape)
     """
     types = frozenset(layer.type for layer in model.blueprint.architecture.layers)
     device = model.device.type
-    return _tried(_Trial(types, len(input_shape), model.dtype, device, input_shape, output_shape, weakref.ref(model)))
+    trial = _Trial(types, len(input_shape), model.dtype, device, input_shape, output_shape, weakref.ref(model))
+    supported = _tried(trial)
+    if "Gradient" not in supported:
+        return supported
+    # What goes back once, goes back for each element of a row's output.
+    of_rows = () if model.blueprint.mixes_rows(training=False) else ("Jacobian",)
+    return (*supported, *of_rows, "CheckGradients")
 
 
 @lru_cache(_REMEMBERED)
