@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from gradserve import _model_requests, _replies
+from gradserve._differentiation import Differentiation
 from gradserve._inference import Inference
 from gradserve._model_requests import DeviceLike, DTypeLike
 from gradserve._options import UNSET, Timeout
@@ -13,7 +14,7 @@ from gradserve._weights import Weights
 from gradserve.v1 import model_pb2
 
 
-class Model(Inference, Weights):
+class Model(Inference, Differentiation, Weights):
     """One model of a server, by its name.
 
     Inputs are numpy arrays, torch tensors, or numbers in nested lists, which become what torch.tensor makes of them.

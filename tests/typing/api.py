@@ -75,6 +75,34 @@ def gradient(model: gradserve.Model) -> None:
     model.gradient(t, loss="sum", per_sample=True, training=True, seed=0, if_version=1, deterministic=True, timeout=9)
 
 
+def gradients_of_rows(model: gradserve.Model) -> None:
+    x, v = np.zeros((2, 50), np.float32), np.zeros((5, 2, 3), np.float32)
+    assert_type(model.gradient(x, grad_output=v, is_grads_batched=True), gradserve.Gradients[Array])
+    g = model.gradient(x, loss="sum", per_sample=True, per_sample_result="clipped_sum", max_norm=1.0)
+    assert_type(g.norms, Array)
+
+
+def derivatives(model: gradserve.Model) -> None:
+    x, t = np.zeros((2, 50), np.float32), torch.zeros(2, 50)
+    assert_type(model.jvp(x, [[1.0] * 50] * 2), gradserve.JacobianVectorProduct[Array])
+    j = model.jvp(t, {"input": t, "layers.0.bias": np.zeros(30)}, return_output=True, training=True, seed=1)
+    assert_type(j.jvp, torch.Tensor)
+    assert_type(j.output, torch.Tensor)
+    assert_type(
+        model.jacobian(x, wrt=["input", "layers.0.*"], mode="reverse", chunk_size=2), gradserve.Jacobians[Array]
+    )
+    assert_type(model.jacobian(t).input, torch.Tensor)
+    h = model.hvp(t, torch.zeros(2, 3), t, loss="mse_loss", wrt="layers.*", return_gradients=True)
+    assert_type(h, gradserve.HessianVectorProducts[torch.Tensor])
+    assert_type(h["layers.0.weight"], torch.Tensor)
+    assert_type(h.gradients, Mapping[str, torch.Tensor])
+    model.hvp(x, None, {"input": np.zeros((4, 2, 50))}, grad_output=np.zeros((2, 3)), is_vectors_batched=True)
+    checked = model.check_gradients(x, [0, 1], loss="cross_entropy", seed=3)
+    assert_type(checked.checks, tuple[gradserve.GradientCheck, ...])
+    assert_type(checked.checks[0].remainders[0].step, float)
+    assert_type(model.check_gradients().passed, bool)
+
+
 def stream(model: gradserve.Model) -> None:
     t = torch.zeros(2, 50)
     with model.stream(max_in_flight=8) as stream:
