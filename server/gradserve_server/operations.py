@@ -75,28 +75,57 @@ class LossCall:
 
 
 @dataclass(slots=True, eq=False)
-class GradientCall(ForwardCall):
-    """One Gradient.
+class ObjectiveCall(ForwardCall):
+    """What a request has that differentiates a number: a loss, or the output weighted by a vector.
 
     Attributes:
-        loss: What to differentiate; None for a vector-Jacobian product.
-        grad_output: The vector of that product, or the weights of an unreduced loss.
-        wrt: Globs over the parameters' names and the word "input"; empty for all that require grad.
-        per_sample: Whether each row gets its own gradient.
-        return_output: Whether to return the output too.
+        loss: What to differentiate; None for the output itself.
+        grad_output: What weights the output, or an unreduced loss.
     """
 
     loss: LossCall | None = None
     grad_output: Array | None = None
-    wrt: tuple[str, ...] = ()
-    per_sample: bool = False
-    return_output: bool = False
 
     @property
     def nbytes(self) -> int:
         """The bytes of its tensors."""
         parts = (self.input, self.loss, self.grad_output)
         return sum(part.nbytes for part in parts if part is not None)
+
+
+@dataclass(slots=True, eq=False)
+class GradientCall(ObjectiveCall):
+    """One Gradient; without a loss it is a vector-Jacobian product.
+
+    Attributes:
+        wrt: Globs over the parameters' names and the word "input"; empty for all that require grad.
+        per_sample: Whether each row gets its own gradient.
+        return_output: Whether to return the output too.
+    """
+
+    wrt: tuple[str, ...] = ()
+    per_sample: bool = False
+    return_output: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class JvpCall(ForwardCall):
+    """One Jvp.
+
+    Attributes:
+        tangents: The directions by parameter name, the input's under "input".
+        is_tangents_batched: Whether each holds K directions along dimension 0.
+        return_output: Whether to return the output too.
+    """
+
+    tangents: Mapping[str, Array] = field(default_factory=dict)
+    is_tangents_batched: bool = False
+    return_output: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        return self.input.nbytes + sum(tangent.nbytes for tangent in self.tangents.values())
 
 
 @dataclass(slots=True, eq=False)
@@ -124,8 +153,25 @@ class GradientResult:
     @property
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
-        arrays = (self.loss, self.output, *self.gradients.values())
-        return all(_is_finite(array) for array in arrays if array is not None)
+        return _are_finite(self.loss, self.output, *self.gradients.values())
+
+
+@dataclass(slots=True, eq=False)
+class JvpResult:
+    """The answer to a JvpCall."""
+
+    jvp: Array
+    output: Array | None
+    seed: int | None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        return _are_finite(self.jvp, self.output)
+
+
+def _are_finite(*arrays: Array | None) -> bool:
+    return all(_is_finite(array) for array in arrays if array is not None)
 
 
 def _is_finite(array: Array) -> bool:

@@ -6,11 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from gradserve_server.engine import forward, gradient
+from gradserve_server.engine import forward, gradient, jvp
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, Result
+from gradserve_server.operations import (
+    ForwardCall,
+    ForwardResult,
+    GradientCall,
+    GradientResult,
+    JvpCall,
+    JvpResult,
+    Result,
+)
 
 CallT = TypeVar("CallT", bound=ForwardCall)
 ResultT = TypeVar("ResultT", bound=Result)
@@ -33,3 +41,4 @@ class Operation(Generic[CallT, ResultT]):
 
 FORWARD: Final[Operation[ForwardCall, ForwardResult]] = Operation("forward", forward.prepare, forward.compute)
 GRADIENT: Final[Operation[GradientCall, GradientResult]] = Operation("gradient", gradient.prepare, gradient.compute)
+JVP: Final[Operation[JvpCall, JvpResult]] = Operation("jvp", jvp.prepare, jvp.compute)

@@ -25,13 +25,18 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Run a block as after `torch.manual_seed(seed)`, and leave every generator as it was."""
     devices = [device] if device.type == "cuda" else []
     with _lock, torch.random.fork_rng(devices=devices), _mps_generator_kept(device):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        elif device.type == "mps":
-            torch.mps.manual_seed(seed)
+        set_seed(seed, device)
         yield
+
+
+def set_seed(seed: int, device: torch.device) -> None:
+    """What `torch.manual_seed(seed)` does, for one device; only inside a block of `seeded`."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 @contextmanager

@@ -11,15 +11,15 @@ from functools import lru_cache
 import torch
 
 from gradserve_server.config import Limits
-from gradserve_server.engine.binding import BoundLoss, bind
+from gradserve_server.engine.binding import BoundLoss
 from gradserve_server.engine.input_plan import InputPlan, InputPlans
 from gradserve_server.engine.mlp import Blueprint
+from gradserve_server.engine.objective_plan import bind_objective
 from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.row_losses import RowLoss, row_loss
 from gradserve_server.engine.shapes import Shape
-from gradserve_server.engine.signature import Signature, TensorType
+from gradserve_server.engine.signature import Signature
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import is_floating
 from gradserve_server.selection import Selection, select
 
 _REMEMBERED = 256
@@ -98,7 +98,9 @@ class GradientPlans:
         selection = select(signature.wrt, self._requires_grad)
         if signature.per_sample:
             self._check_rows(signature)
-        loss = _bound_loss(signature, input_plan.output_shape)
+        loss = bind_objective(
+            signature.loss, signature.grad_output, input_plan.output_shape, per_sample=signature.per_sample
+        )
         self._check_reply(signature, selection, input_plan.output_shape, loss)
         return GradientPlan(
             input=input_plan,
@@ -144,38 +146,8 @@ class GradientPlans:
         check_reply(self._limits, self._dtype, elements, tensors, field, advice)
 
 
-def _bound_loss(signature: Signature, output_shape: Shape) -> BoundLoss | None:
-    vector = signature.grad_output
-    if signature.loss is None:
-        if vector is None:
-            raise InvalidArgument("either loss or grad_output is required", field="loss")
-        _check_vector(vector, output_shape)
-        return None
-    loss = bind(signature.loss, output_shape)
-    if loss.reduction != "none":
-        if vector is not None:
-            message = "grad_output beside a loss needs reduction none, which leaves something to weight"
-            raise InvalidArgument(message, field="grad_output")
-    elif vector is not None:
-        _check_vector(vector, loss.value_shape)
-    elif not signature.per_sample or math.prod(loss.value_shape[1:]) != 1:
-        message = "reduction none leaves more than a scalar to differentiate: give grad_output"
-        hint = "" if signature.per_sample else ", or ask for per_sample"
-        raise InvalidArgument(message + hint, field="loss.reduction")
-    return loss
-
-
 def _row_loss(signature: Signature, loss: BoundLoss | None, row: Shape) -> RowLoss | None:
     # Class ids are for the last of two dimensions, which a row of more than one has not.
     if len(row) > 1 and loss is not None and loss.kind.of_classes:
         return None
     return row_loss("" if signature.loss is None else signature.loss.name, loss)
-
-
-def _check_vector(vector: TensorType, shape: Shape) -> None:
-    if not is_floating(vector):
-        message = f"must be floating, got {vector.dtype}: cast it, as torch would have you"
-        raise InvalidArgument(message, field="grad_output.dtype")
-    if vector.shape != shape:
-        message = f"must have shape {list(shape)}, got {list(vector.shape)}"
-        raise InvalidArgument(message, field="grad_output.shape")

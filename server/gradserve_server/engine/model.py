@@ -90,15 +90,21 @@ class Model:
         leaf = to_torch(call.input, self.device)
         return aligned(leaf) if call.deterministic else leaf
 
-    def run(self, value: Tensor, *, training: bool) -> Tensor:
-        """Apply the layers; `value` is cast to the model's dtype. Running statistics stay as they are."""
+    def run(self, value: Tensor, *, training: bool, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Apply the layers; `value` is cast to the model's dtype. Running statistics stay as they are.
+
+        Args:
+            value: The input.
+            training: Whether layers behave as after `model.train()`.
+            parameters: What to compute with in place of the parameters of these names.
+        """
         value = value.to(self.dtype)
         if self.module.training != training:
             self.module.train(training)
         # BatchNorm updates its statistics in place in training: let it update copies.
         buffers = self.module.named_buffers() if training else ()
-        copies = {name: buffer.clone() for name, buffer in buffers}
-        output: Tensor = functional_call(self.module, copies, (value,)) if copies else self.module(value)
+        others = {name: buffer.clone() for name, buffer in buffers} | dict(parameters or {})
+        output: Tensor = functional_call(self.module, others, (value,)) if others else self.module(value)
         return output
 
     def is_random(self, call: ForwardCall) -> bool:
@@ -117,6 +123,11 @@ class Model:
                 seed = global_state.new_seed() if call.seed is None else call.seed
                 stack.enter_context(global_state.seeded(seed, self.device))
             yield seed
+
+    def reseed(self, seed: int | None) -> None:
+        """Have random layers draw the same once more, in the block of `computing` that gave the seed, if any."""
+        if seed is not None:
+            global_state.set_seed(seed, self.device)
 
     def moved(self, device: torch.device, dtype: torch.dtype, requires_grad: Mapping[str, bool]) -> Model:
         """This model elsewhere, in another dtype or with other flags; memory is shared where nothing changes."""

@@ -1,4 +1,4 @@
-"""What a Gradient request differentiates: a loss of the output, or the output itself, perhaps weighted by a vector."""
+"""What a request differentiates: a loss of the output, or the output itself, perhaps weighted by a vector."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradserve_server.engine.criterion import Criterion
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
 from gradserve_server.engine.tensors import aligned, to_torch
-from gradserve_server.operations import GradientCall
+from gradserve_server.operations import ObjectiveCall
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Objective:
         return self.on({name: tensor[index : index + 1] for name, tensor in self.per_row().items()})
 
 
-def objective_of(model: Model, loss: BoundLoss | None, call: GradientCall, output_shape: Shape) -> Objective:
+def objective_of(model: Model, loss: BoundLoss | None, call: ObjectiveCall, output_shape: Shape) -> Objective:
     """What a checked request differentiates, its tensors on the model's device."""
     vector = None
     if call.grad_output is not None:

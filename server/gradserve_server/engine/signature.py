@@ -63,12 +63,15 @@ def signature_of(call: GradientCall) -> Signature:
         call.wrt,
         call.per_sample,
         call.return_output,
-        None if call.loss is None else _of_loss(call.loss),
+        loss_signature(call.loss),
         TensorType.of(call.grad_output),
     )
 
 
-def _of_loss(loss: LossCall) -> LossSignature:
+def loss_signature(loss: LossCall | None) -> LossSignature | None:
+    """The signature of a loss, if there is one."""
+    if loss is None:
+        return None
     arguments = tuple((name, _of_argument(value)) for name, value in loss.arguments.items())
     return LossSignature(loss.name, loss.reduction, TensorType.of(loss.target), arguments)
 

@@ -33,6 +33,10 @@ _STATE = "gradserve.v1.StateService"
 RULES: Mapping[str, Rule] = {
     f"{_INFERENCE}.Forward": Rule(Right.FORWARD, "model"),
     f"{_INFERENCE}.Gradient": Rule(Right.GRADIENT, "model"),
+    f"{_INFERENCE}.Jvp": Rule(Right.GRADIENT, "model"),
+    f"{_INFERENCE}.Jacobian": Rule(Right.GRADIENT, "model"),
+    f"{_INFERENCE}.Hvp": Rule(Right.GRADIENT, "model"),
+    f"{_INFERENCE}.CheckGradients": Rule(Right.GRADIENT, "model"),
     f"{_INFERENCE}.ForwardStream": Rule(Right.FORWARD, "request.model"),
     f"{_INFERENCE}.GradientStream": Rule(Right.GRADIENT, "request.model"),
     f"{_MODELS}.CreateModel": Rule(Right.MODELS_WRITE, "name"),

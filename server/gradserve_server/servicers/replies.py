@@ -1,39 +1,27 @@
-"""Replies that hold tensors, as bytes: a tensor's memory is copied once, into the message that is sent.
-
-A message object would copy it three times: into bytes, into the message, and out of it. The bytes are those of
-https://protobuf.dev/programming-guides/encoding.
-"""
+"""Replies that hold tensors, as bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
-from gradserve import codec
-from gradserve.v1 import inference_pb2, tensor_pb2
-from gradserve_server.operations import Array, ForwardResult, GradientResult
+from gradserve.v1 import inference_pb2
+from gradserve_server.operations import ForwardResult, GradientResult, JvpResult
+from gradserve_server.servicers.encoding import REMEMBERED, Part, head, map_entry, tensor_field, varint
 from gradserve_server.status import Failure
-
-_Part = bytes | memoryview
 
 _OUTPUT: Final = inference_pb2.ForwardResponse.OUTPUT_FIELD_NUMBER
 _LOSS: Final = inference_pb2.GradientResponse.LOSS_FIELD_NUMBER
 _GRADIENT_OUTPUT: Final = inference_pb2.GradientResponse.OUTPUT_FIELD_NUMBER
 _GRADIENTS: Final = inference_pb2.GradientResponse.GRADIENTS_FIELD_NUMBER
-_MAP_KEY, _MAP_VALUE = 1, 2
+_JVP: Final = inference_pb2.JvpResponse.JVP_FIELD_NUMBER
+_JVP_OUTPUT: Final = inference_pb2.JvpResponse.OUTPUT_FIELD_NUMBER
 # The answers of both kinds of streams have the same fields.
 _ID_TAG: Final = bytes([inference_pb2.ForwardStreamResponse.ID_FIELD_NUMBER << 3])
 _RESPONSE: Final = inference_pb2.ForwardStreamResponse.RESPONSE_FIELD_NUMBER
 
-_LENGTH_DELIMITED: Final = 2
 _UINT64: Final = 2**64
-_MORE: Final = 128
-_REMEMBERED: Final = 1024
-_SMALL: Final = 65_536
-"""Bytes up to which one more copy costs less than a view."""
 
 
 def forward_reply(result: ForwardResult, version: int) -> bytes:
@@ -44,6 +32,15 @@ def forward_reply(result: ForwardResult, version: int) -> bytes:
 def gradient_reply(result: GradientResult, version: int) -> bytes:
     """The bytes of a GradientResponse."""
     return b"".join(_gradient_parts(result, version))
+
+
+def jvp_reply(result: JvpResult, version: int) -> bytes:
+    """The bytes of a JvpResponse."""
+    parts: list[Part] = [*tensor_field(_JVP, result.jvp)]
+    if result.output is not None:
+        parts += tensor_field(_JVP_OUTPUT, result.output)
+    parts.append(inference_pb2.JvpResponse(version=version, seed=result.seed).SerializeToString())
+    return b"".join(parts)
 
 
 def forward_answer(request_id: int, result: ForwardResult, version: int) -> bytes:
@@ -67,68 +64,31 @@ def failed_answer(request_id: int, failure: Failure) -> bytes:
     return inference_pb2.ForwardStreamResponse(id=request_id, error=error).SerializeToString()
 
 
-def _answer(request_id: int, parts: Sequence[_Part]) -> bytes:
-    return b"".join((_ID_TAG, _varint(request_id % _UINT64), _head(_RESPONSE, sum(map(len, parts))), *parts))
+def _answer(request_id: int, parts: Sequence[Part]) -> bytes:
+    return b"".join((_ID_TAG, varint(request_id % _UINT64), head(_RESPONSE, sum(map(len, parts))), *parts))
 
 
-def _forward_parts(result: ForwardResult, version: int) -> Sequence[_Part]:
-    return *_tensor(_OUTPUT, result.output), _forward_end(version, result.seed)
+def _forward_parts(result: ForwardResult, version: int) -> Sequence[Part]:
+    return *tensor_field(_OUTPUT, result.output), _forward_end(version, result.seed)
 
 
-def _gradient_parts(result: GradientResult, version: int) -> Sequence[_Part]:
-    parts: list[_Part] = []
+def _gradient_parts(result: GradientResult, version: int) -> Sequence[Part]:
+    parts: list[Part] = []
     if result.loss is not None:
-        parts += _tensor(_LOSS, result.loss)
+        parts += tensor_field(_LOSS, result.loss)
     if result.output is not None:
-        parts += _tensor(_GRADIENT_OUTPUT, result.output)
+        parts += tensor_field(_GRADIENT_OUTPUT, result.output)
     for name, gradient in result.gradients.items():
-        parts += _map_entry(_GRADIENTS, name, gradient)
+        parts += map_entry(_GRADIENTS, name, gradient)
     parts.append(_gradient_end(version, result.seed))
     return parts
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def _forward_end(version: int, seed: int | None) -> bytes:
     return inference_pb2.ForwardResponse(version=version, seed=seed).SerializeToString()
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def _gradient_end(version: int, seed: int | None) -> bytes:
     return inference_pb2.GradientResponse(version=version, seed=seed).SerializeToString()
-
-
-def _map_entry(field: int, name: str, array: Array) -> tuple[_Part, ...]:
-    key = name.encode()
-    entry = (_head(_MAP_KEY, len(key)) + key, *_tensor(_MAP_VALUE, array))
-    return (_head(field, sum(map(len, entry))), *entry)
-
-
-def _tensor(field: int, array: Array) -> tuple[_Part, _Part]:
-    if array.nbytes <= _SMALL:
-        return _tensor_head(field, array.dtype, array.shape), array.tobytes()
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return _tensor_head(field, array.dtype, array.shape), flat.data
-
-
-@lru_cache(_REMEMBERED)
-def _tensor_head(field: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """All of a Tensor field that comes before its data."""
-    size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    head = tensor_pb2.Tensor(dtype=codec.dtype_from_name(dtype.name), shape=shape).SerializeToString()
-    head += _head(tensor_pb2.Tensor.DATA_FIELD_NUMBER, size)
-    return _head(field, len(head) + size) + head
-
-
-@lru_cache(_REMEMBERED)
-def _head(field: int, length: int) -> bytes:
-    """The tag and the length of a field that holds bytes, a string or a message."""
-    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    groups = bytearray()
-    while value >= _MORE:
-        groups.append(value % _MORE | _MORE)
-        value //= _MORE
-    groups.append(value)
-    return bytes(groups)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gradserve import codec
 from gradserve.v1 import tensor_pb2
 from gradserve_server.errors import InvalidArgument
@@ -29,6 +31,15 @@ def read_required_tensor(tensor: tensor_pb2.Tensor, field: str, *, present: bool
     if not present:
         raise InvalidArgument("required", field=field)
     return read_tensor(tensor, field)
+
+
+def read_tensors(tensors: Mapping[str, tensor_pb2.Tensor], field: str) -> dict[str, Array]:
+    """The arrays of a map of tensors, by name.
+
+    Raises:
+        InvalidArgument: If the wire format does not allow one of them; names its key.
+    """
+    return {name: read_tensor(tensor, f"{field}[{name}]") for name, tensor in tensors.items()}
 
 
 def read_model_dtype(data_type: tensor_pb2.DataType.ValueType, field: str) -> str:

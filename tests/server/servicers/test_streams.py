@@ -38,7 +38,7 @@ class Desk:
     arrived: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     futures: dict[int, asyncio.Future[bytes]] = field(default_factory=dict)
 
-    Forward = Gradient = GradientStream = None
+    Forward = Gradient = GradientStream = Jvp = Jacobian = Hvp = CheckGradients = None
 
     def ForwardStream(self, requests, context):  # noqa: N802 - the RPC's name
         return self.streams.answers(requests, self.submit, context)

@@ -1,0 +1,67 @@
+"""Requests to compute, read so that a refusal names the field."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from gradserve.v1 import inference_pb2
+from gradserve_server.operations import Array, ForwardCall, GradientCall, JvpCall, LossCall
+from gradserve_server.servicers.losses import read_loss
+from gradserve_server.servicers.tensors import read_required_tensor, read_tensor, read_tensors
+
+_Evaluated: TypeAlias = (
+    inference_pb2.ForwardRequest | inference_pb2.GradientRequest | inference_pb2.JvpRequest | inference_pb2.HvpRequest
+)
+"""The requests that say how the model is evaluated, all in the same fields."""
+
+_Differentiated: TypeAlias = inference_pb2.GradientRequest | inference_pb2.HvpRequest
+"""Those that also say what number to differentiate."""
+
+
+def forward_call(request: inference_pb2.ForwardRequest) -> ForwardCall:
+    """The call of a ForwardRequest.
+
+    Raises:
+        InvalidArgument: If a tensor is malformed, or missing where there must be one. So do the others here.
+    """
+    return ForwardCall(*_evaluation(request))
+
+
+def gradient_call(request: inference_pb2.GradientRequest) -> GradientCall:
+    """The call of a GradientRequest."""
+    return GradientCall(
+        *_evaluation(request),
+        *_objective(request),
+        wrt=tuple(request.wrt),
+        per_sample=request.per_sample,
+        return_output=request.return_output,
+    )
+
+
+def jvp_call(request: inference_pb2.JvpRequest) -> JvpCall:
+    """The call of a JvpRequest."""
+    return JvpCall(
+        *_evaluation(request),
+        tangents=read_tensors(request.tangents, "tangents"),
+        is_tangents_batched=request.is_tangents_batched,
+        return_output=request.return_output,
+    )
+
+
+def _evaluation(request: _Evaluated) -> tuple[Array, bool, int | None, bool, int | None]:
+    """What the requests have in common, in the order of ForwardCall's attributes."""
+    return (
+        read_required_tensor(request.input, "input", present=request.HasField("input")),
+        request.training,
+        request.seed if request.HasField("seed") else None,
+        request.deterministic,
+        request.if_version if request.HasField("if_version") else None,
+    )
+
+
+def _objective(request: _Differentiated) -> tuple[LossCall | None, Array | None]:
+    """What is differentiated, in the order of ObjectiveCall's own attributes."""
+    return (
+        read_loss(request.loss) if request.HasField("loss") else None,
+        read_tensor(request.grad_output, "grad_output") if request.HasField("grad_output") else None,
+    )
