@@ -36,6 +36,7 @@ from gradserve._errors import (
 )
 from gradserve._future import Future
 from gradserve._model import Model
+from gradserve._objective import Objective
 from gradserve._results import (
     Checkpoint,
     Device,
@@ -77,6 +78,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "NotFoundError",
+    "Objective",
     "OutOfRangeError",
     "ParameterInfo",
     "PermissionDeniedError",
