@@ -129,6 +129,29 @@ class JvpCall(ForwardCall):
 
 
 @dataclass(slots=True, eq=False)
+class HvpCall(ObjectiveCall):
+    """One Hvp.
+
+    Attributes:
+        vectors: By parameter name, the input's under "input".
+        is_vectors_batched: Whether each holds K vectors along dimension 0.
+        wrt: The rows of the Hessian, as in GradientCall; empty for those that have a vector.
+        return_gradients: Whether to return the gradients with respect to these, too.
+    """
+
+    vectors: Mapping[str, Array] = field(default_factory=dict)
+    is_vectors_batched: bool = False
+    wrt: tuple[str, ...] = ()
+    return_gradients: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        # With arguments, as a dataclass with slots is another class than the one whose body this is.
+        return super(HvpCall, self).nbytes + sum(vector.nbytes for vector in self.vectors.values())
+
+
+@dataclass(slots=True, eq=False)
 class ForwardResult:
     """The answer to a ForwardCall; `seed` is None where nothing was random."""
 
@@ -168,6 +191,21 @@ class JvpResult:
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
         return _are_finite(self.jvp, self.output)
+
+
+@dataclass(slots=True, eq=False)
+class HvpResult:
+    """The answer to an HvpCall: products and gradients by parameter name, the input's under "input"."""
+
+    loss: Array | None
+    products: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    seed: int | None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        return _are_finite(self.loss, *self.products.values(), *self.gradients.values())
 
 
 def _are_finite(*arrays: Array | None) -> bool:

@@ -41,6 +41,17 @@ def check_globs(patterns: Sequence[str], field: str) -> None:
         raise InvalidArgument(f"has a glob of more than {_LONGEST_GLOB} characters", field=field)
 
 
+def check_trainable(name: str, requires_grad: Mapping[str, bool], field: str) -> None:
+    """Refuse to differentiate by a frozen parameter that is named in full; any other name will do.
+
+    Raises:
+        FailedPrecondition: If it is one.
+    """
+    if not requires_grad.get(name, True):
+        message = f"{name} does not require grad: set its requires_grad before differentiating by it"
+        raise FailedPrecondition(message, field=field, reason="PARAMETER_FROZEN")
+
+
 def select(wrt: Sequence[str], requires_grad: Mapping[str, bool]) -> Selection:
     """Resolve `wrt` against the parameters and their requires_grad flags.
 
@@ -63,9 +74,7 @@ def select(wrt: Sequence[str], requires_grad: Mapping[str, bool]) -> Selection:
         if not (matches := matching(pattern, requires_grad)):
             names = ", ".join([*requires_grad, INPUT][:10])
             raise InvalidArgument(f"{pattern!r} matches no parameter; there are: {names}", field=field)
-        if pattern in requires_grad and not requires_grad[pattern]:
-            message = f"{pattern} does not require grad: set its requires_grad before differentiating by it"
-            raise FailedPrecondition(message, field=field, reason="PARAMETER_FROZEN")
+        check_trainable(pattern, requires_grad, field)
         chosen.update(matches)
     wanted = chosen if wrt else set(requires_grad)
     parameters = tuple(name for name, trainable in requires_grad.items() if trainable and name in wanted)

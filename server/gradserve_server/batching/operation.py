@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from gradserve_server.engine import forward, gradient, jvp
+from gradserve_server.engine import forward, gradient, hvp, jvp
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
@@ -15,6 +15,8 @@ from gradserve_server.operations import (
     ForwardResult,
     GradientCall,
     GradientResult,
+    HvpCall,
+    HvpResult,
     JvpCall,
     JvpResult,
     Result,
@@ -42,3 +44,4 @@ class Operation(Generic[CallT, ResultT]):
 FORWARD: Final[Operation[ForwardCall, ForwardResult]] = Operation("forward", forward.prepare, forward.compute)
 GRADIENT: Final[Operation[GradientCall, GradientResult]] = Operation("gradient", gradient.prepare, gradient.compute)
 JVP: Final[Operation[JvpCall, JvpResult]] = Operation("jvp", jvp.prepare, jvp.compute)
+HVP: Final[Operation[HvpCall, HvpResult]] = Operation("hvp", hvp.prepare, hvp.compute)

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from gradserve_server.config import Limits
+from gradserve_server.engine.input_plan import InputPlan
 from gradserve_server.engine.model import Model
-from gradserve_server.engine.shapes import Shape
+from gradserve_server.engine.shapes import LAYERS_TOGETHER, Shape
 from gradserve_server.engine.tensors import aligned, to_torch
-from gradserve_server.errors import InvalidArgument
+from gradserve_server.errors import InvalidArgument, ResourceExhausted
 from gradserve_server.operations import Array, is_floating
 from gradserve_server.selection import INPUT
+
+# Where torch cannot compute them together, they are computed one after the other, and hold the device for as long.
+_MOST = 16_384
 
 
 def check_directions(
@@ -55,6 +60,26 @@ def _checked_count(given: Shape, shape: Shape, count: int | None, path: str) -> 
     if count is not None and given[0] != count:
         raise InvalidArgument(f"holds {given[0]} directions where another holds {count}", field=path)
     return given[0]
+
+
+def check_count(count: int | None, plan: InputPlan, limits: Limits, field: str) -> None:
+    """Refuse more directions than are computed for one request.
+
+    Args:
+        count: K; None for one that is not batched.
+        plan: How the request's input is computed: once for each direction.
+        limits: The server's.
+        field: Where they stand in the request.
+
+    Raises:
+        ResourceExhausted: If there are too many, or too many elements between the layers for all of them.
+    """
+    if count is None:
+        return
+    most = min(_MOST, max(1, LAYERS_TOGETHER * limits.max_elements // max(1, plan.elements)))
+    if count > most:
+        message = f"at most {most} directions of such an input are taken at a time, got {count}"
+        raise ResourceExhausted(message, field=field, reason="TOO_MANY_DIRECTIONS")
 
 
 def shapes_of(model: Model, input_shape: Shape) -> dict[str, Shape]:

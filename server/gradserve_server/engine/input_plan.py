@@ -28,6 +28,7 @@ class InputPlan:
         rows: The product of its dimensions but the last.
         cost: About how many multiply-adds a forward takes.
         output_shape: The shape of the output.
+        elements: Of the outputs of all layers together.
         reshaped: Whether the input has another shape than [count, *row].
     """
 
@@ -36,6 +37,7 @@ class InputPlan:
     rows: int
     cost: int
     output_shape: Shape
+    elements: int
     reshaped: bool
 
 
@@ -58,10 +60,10 @@ class InputPlans:
         if dtype.name not in FLOATING:
             message = f"must be floating, got {dtype}: cast it, as torch would have you"
             raise InvalidArgument(message, field="input.dtype")
-        output_shape = self._shapes.output_shape(shape, training=training)
+        passage = self._shapes.passage(shape, training=training)
         random = training and self._blueprint.random
         alone = random or deterministic or self._blueprint.mixes_rows(training=training) or 0 in shape
         row = () if alone else self._blueprint.row_shape(shape)
         rows = math.prod(shape[:-1])
         count = math.prod(shape) // math.prod(row)
-        return InputPlan(row, count, rows, rows * self._parameters, output_shape, shape != (count, *row))
+        return InputPlan(row, count, rows, rows * self._parameters, *passage, shape != (count, *row))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
-from gradserve_server.engine.directions import check_directions, shapes_of, to_tensors
+from gradserve_server.engine.directions import check_count, check_directions, shapes_of, to_tensors
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.tensors import to_numpy
@@ -57,6 +57,7 @@ def prepare(model: Model, call: JvpCall) -> JvpWork:
     plan = model.input_plans.plan(call.input.dtype, call.input.shape, call.training, call.deterministic)
     shapes = shapes_of(model, call.input.shape)
     count = check_directions(call.tangents, shapes, "tangents", batched=call.is_tangents_batched)
+    check_count(count, plan, model.limits, "tangents")
     products = count or 1
     elements = math.prod(plan.output_shape) * (products + call.return_output)
     field, advice = ("tangents", "send fewer directions") if count else ("input.shape", "send fewer rows")

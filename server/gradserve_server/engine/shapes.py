@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 
@@ -13,7 +14,21 @@ from gradserve_server.errors import InvalidArgument, ResourceExhausted
 
 Shape = tuple[int, ...]
 _REMEMBERED = 4096
-_LAYERS_TOGETHER = 4
+
+LAYERS_TOGETHER = 4
+"""How many times the elements that one tensor may have, the outputs of all layers may have together."""
+
+
+class Passage(NamedTuple):
+    """What becomes of an input of some shape.
+
+    Attributes:
+        output_shape: The shape of the output.
+        elements: Of the outputs of all layers together.
+    """
+
+    output_shape: Shape
+    elements: int
 
 
 class Shapes:
@@ -22,10 +37,10 @@ class Shapes:
     def __init__(self, skeleton: MLP, limits: Limits) -> None:
         self._limits = limits
         self._skeletons = {training: copy.deepcopy(skeleton).train(training) for training in (False, True)}
-        self.output_shape = lru_cache(_REMEMBERED)(self._output_shape)
+        self.passage = lru_cache(_REMEMBERED)(self._passage)
 
-    def _output_shape(self, shape: Shape, *, training: bool) -> Shape:
-        """The output's shape for an input's.
+    def _passage(self, shape: Shape, *, training: bool) -> Passage:
+        """What becomes of an input of a shape.
 
         Raises:
             InvalidArgument: If a layer refuses the shape that reaches it.
@@ -48,10 +63,10 @@ class Shapes:
                 raise InvalidArgument(message, field="input.shape", reason="SHAPE_MISMATCH") from refusal
             self._check_size(value.shape, f"the output of layers.{index}")
             # A backward pass needs what each layer has put out.
-            if (kept := kept + value.numel()) > _LAYERS_TOGETHER * self._limits.max_elements:
-                message = f"the outputs of all layers would have more than {_LAYERS_TOGETHER} times the elements that "
+            if (kept := kept + value.numel()) > LAYERS_TOGETHER * self._limits.max_elements:
+                message = f"the outputs of all layers would have more than {LAYERS_TOGETHER} times the elements that "
                 raise ResourceExhausted(message + "one may have", field="input.shape", reason="TOO_MANY_ELEMENTS")
-        return tuple(value.shape)
+        return Passage(tuple(value.shape), kept)
 
     def _check_size(self, shape: Shape, what: str) -> None:
         elements = torch.Size(shape).numel()

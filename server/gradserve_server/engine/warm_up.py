@@ -1,4 +1,4 @@
-"""The first forward and backward of a model: finds out what it can do before anybody asks."""
+"""The first operations of a model: finds out what it can do before anybody asks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import islice
 import numpy as np
 
 from gradserve_server.architecture import Layer
-from gradserve_server.engine import forward, gradient
+from gradserve_server.engine import forward, gradient, hvp, jvp
 from gradserve_server.engine.mlp import Blueprint
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
 from gradserve_server.errors import InvalidArgument, ResourceExhausted, ServiceError, Unimplemented
-from gradserve_server.operations import ForwardCall, GradientCall
+from gradserve_server.operations import Array, ForwardCall, GradientCall, HvpCall, JvpCall, Result
 from gradserve_server.selection import INPUT
 
 # Two, as normalisation over a batch refuses a single row in training.
@@ -32,7 +32,7 @@ _TRIES = 500
 
 
 def warm_up(model: Model) -> tuple[str, ...]:
-    """Run a forward and a backward, on the device's thread, and give the operations that the model supports.
+    """Try each operation on two rows, on the device's thread, and give those that the model supports.
 
     Raises:
         InvalidArgument: If the layers do not fit each other, whatever the input.
@@ -46,20 +46,33 @@ def warm_up(model: Model) -> tuple[str, ...]:
     if isinstance(answer, ServiceError):
         raise answer
     vector = np.ones(answer.output.shape, np.float32)
-    call = GradientCall(example, grad_output=vector, wrt=(INPUT,))
-    (derivative,) = gradient.compute(model, [gradient.prepare(model, call)])
-    if isinstance(derivative, Unimplemented):
-        return ("Forward",)
-    if isinstance(derivative, ServiceError):
-        raise derivative
-    return ("Forward", "Gradient")
+    tried: dict[str, Sequence[Result | ServiceError]] = {
+        "Gradient": gradient.compute(model, [gradient.prepare(model, _gradient_call(example, vector))]),
+        "Jvp": jvp.compute(model, [jvp.prepare(model, JvpCall(example, tangents={INPUT: example}))]),
+        "Hvp": hvp.compute(model, [hvp.prepare(model, _hvp_call(example, vector))]),
+    }
+    return ("Forward", *(name for name, (result,) in tried.items() if _is_supported(result)))
+
+
+def _gradient_call(example: Array, vector: Array) -> GradientCall:
+    return GradientCall(example, grad_output=vector, wrt=(INPUT,))
+
+
+def _hvp_call(example: Array, vector: Array) -> HvpCall:
+    return HvpCall(example, grad_output=vector, vectors={INPUT: example})
+
+
+def _is_supported(result: Result | ServiceError) -> bool:
+    if isinstance(result, ServiceError) and not isinstance(result, Unimplemented):
+        raise result
+    return not isinstance(result, Unimplemented)
 
 
 def _accepted_shape(model: Model) -> Shape:
     first: ServiceError | None = None
     for shape in islice(_candidates(model.blueprint), _TRIES):
         try:
-            model.shapes.output_shape(shape, training=False)
+            model.shapes.passage(shape, training=False)
         except (InvalidArgument, ResourceExhausted) as refusal:
             # Not the refusal itself: its traceback holds the model.
             first = first or type(refusal)(refusal.message, field=refusal.field, reason=refusal.reason)

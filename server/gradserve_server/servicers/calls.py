@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.operations import Array, ForwardCall, GradientCall, JvpCall, LossCall
+from gradserve_server.operations import Array, ForwardCall, GradientCall, HvpCall, JvpCall, LossCall
 from gradserve_server.servicers.losses import read_loss
 from gradserve_server.servicers.tensors import read_required_tensor, read_tensor, read_tensors
 
@@ -45,6 +45,18 @@ def jvp_call(request: inference_pb2.JvpRequest) -> JvpCall:
         tangents=read_tensors(request.tangents, "tangents"),
         is_tangents_batched=request.is_tangents_batched,
         return_output=request.return_output,
+    )
+
+
+def hvp_call(request: inference_pb2.HvpRequest) -> HvpCall:
+    """The call of an HvpRequest."""
+    return HvpCall(
+        *_evaluation(request),
+        *_objective(request),
+        vectors=read_tensors(request.vectors, "vectors"),
+        is_vectors_batched=request.is_vectors_batched,
+        wrt=tuple(request.wrt),
+        return_gradients=request.return_gradients,
     )
 
 

@@ -8,19 +8,20 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.batching.operation import FORWARD, GRADIENT, JVP, Operation
+from gradserve_server.batching.operation import FORWARD, GRADIENT, HVP, JVP, Operation
 from gradserve_server.batching.request import Origin, Request
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import InvalidArgument, Unimplemented
 from gradserve_server.operations import ForwardCall, Result
 from gradserve_server.rpc import Context
-from gradserve_server.servicers.calls import forward_call, gradient_call, jvp_call
+from gradserve_server.servicers.calls import forward_call, gradient_call, hvp_call, jvp_call
 from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
 from gradserve_server.servicers.replies import (
     forward_answer,
     forward_reply,
     gradient_answer,
     gradient_reply,
+    hvp_reply,
     jvp_reply,
 )
 from gradserve_server.servicers.streams import Streams
@@ -68,8 +69,9 @@ class InferenceServicer:
         raise Unimplemented("Jacobian is not served")
 
     async def Hvp(self, request: inference_pb2.HvpRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
-        """Refuse."""
-        raise Unimplemented("Hvp is not served")
+        """Compute Hessian-vector products; the reply is the bytes of an HvpResponse."""
+        reply = self._submit(HVP, request, hvp_call, hvp_reply, context)
+        return reply if isinstance(reply, bytes) else await reply
 
     async def CheckGradients(self, request: inference_pb2.CheckGradientsRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Refuse."""

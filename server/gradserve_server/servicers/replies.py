@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.operations import ForwardResult, GradientResult, JvpResult
+from gradserve_server.operations import ForwardResult, GradientResult, HvpResult, JvpResult
 from gradserve_server.servicers.encoding import REMEMBERED, Part, head, map_entry, tensor_field, varint
 from gradserve_server.status import Failure
 
@@ -17,6 +17,9 @@ _GRADIENT_OUTPUT: Final = inference_pb2.GradientResponse.OUTPUT_FIELD_NUMBER
 _GRADIENTS: Final = inference_pb2.GradientResponse.GRADIENTS_FIELD_NUMBER
 _JVP: Final = inference_pb2.JvpResponse.JVP_FIELD_NUMBER
 _JVP_OUTPUT: Final = inference_pb2.JvpResponse.OUTPUT_FIELD_NUMBER
+_HVP_LOSS: Final = inference_pb2.HvpResponse.LOSS_FIELD_NUMBER
+_HVP_PRODUCTS: Final = inference_pb2.HvpResponse.PRODUCTS_FIELD_NUMBER
+_HVP_GRADIENTS: Final = inference_pb2.HvpResponse.GRADIENTS_FIELD_NUMBER
 # The answers of both kinds of streams have the same fields.
 _ID_TAG: Final = bytes([inference_pb2.ForwardStreamResponse.ID_FIELD_NUMBER << 3])
 _RESPONSE: Final = inference_pb2.ForwardStreamResponse.RESPONSE_FIELD_NUMBER
@@ -40,6 +43,18 @@ def jvp_reply(result: JvpResult, version: int) -> bytes:
     if result.output is not None:
         parts += tensor_field(_JVP_OUTPUT, result.output)
     parts.append(inference_pb2.JvpResponse(version=version, seed=result.seed).SerializeToString())
+    return b"".join(parts)
+
+
+def hvp_reply(result: HvpResult, version: int) -> bytes:
+    """The bytes of an HvpResponse."""
+    parts: list[Part] = []
+    if result.loss is not None:
+        parts += tensor_field(_HVP_LOSS, result.loss)
+    for field, tensors in ((_HVP_PRODUCTS, result.products), (_HVP_GRADIENTS, result.gradients)):
+        for name, tensor in tensors.items():
+            parts += map_entry(field, name, tensor)
+    parts.append(inference_pb2.HvpResponse(version=version, seed=result.seed).SerializeToString())
     return b"".join(parts)
 
 

@@ -41,8 +41,13 @@ FLATTEN, GLU = Layer("Flatten"), Layer("GLU")
     ],
     ids=lambda layers: " ".join(layer.type for layer in layers),
 )
-def test_a_sound_stack_is_warmed_up_and_supports_both_operations(cpu, layers):
-    assert warm_up(build(Architecture(layers), 0, "float32", cpu, Limits())) == ("Forward", "Gradient")
+def test_a_sound_stack_is_warmed_up_and_supports_every_operation(cpu, layers):
+    assert warm_up(build(Architecture(layers), 0, "float32", cpu, Limits())) == ("Forward", "Gradient", "Jvp", "Hvp")
+
+
+def test_a_layer_without_a_second_derivative_in_torch_leaves_out_hvp(cpu):
+    layers = (*linears(3, 4), Layer("Hardsigmoid"), *linears(4, 2))
+    assert warm_up(build(Architecture(layers), 0, "float32", cpu, Limits())) == ("Forward", "Gradient", "Jvp")
 
 
 @pytest.mark.parametrize(
