@@ -35,6 +35,9 @@ IN_TRAINING = [
 ]
 LAYERS_AND_MODES = sorted(IN_EVALUATION + IN_TRAINING, key=str)
 
+# torch.func and forward mode use torch.jit, which torch itself has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
 # torch has no second derivative of it: "derivative for aten::hardsigmoid_backward is not implemented".
 WITHOUT_SECOND_DERIVATIVE = {"Hardsigmoid"}
 
