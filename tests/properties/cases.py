@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from hypothesis import strategies as st
 
@@ -15,6 +17,9 @@ from tests.support.oracle import Hosted, Layer
 REQUEST_SEEDS = st.sampled_from([None, 0, 1, 123, -1, 2**31, 2**63 - 1, -(2**63)])
 # Never false where an input is not finite: some of torch's kernels lose a NaN in one memory layout, not in another.
 _DETERMINISTIC = st.sampled_from([True, True, False])
+_VECTORS = st.sampled_from([1, 2, 3, 7])
+_RESULTS = st.sampled_from(["UNSPECIFIED", "FULL", "NORMS", "CLIPPED_SUM", "CLIPPED_SUM"])
+_MAX_NORMS = st.sampled_from([0.01, 0.5, 1.0, 7.0])
 _ROWS = st.sampled_from([1, 2, 2, 3, 3, 4, 5, 17, 0])
 
 
@@ -57,6 +62,13 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
     loss = draw(losses(pair, output_shape)) if pair else None
     wrt, frozen = draw(_leaves(layers))
     input_ = draw(_inputs(shape))
+    vector = draw(grad_outputs(loss, output_shape, per_sample=per_sample))
+    batched = vector is not None and not per_sample and draw(st.booleans())
+    if batched and vector is not None:
+        vector = replace(vector, shape=(draw(_VECTORS), *vector.shape))
+    result = draw(_RESULTS) if per_sample else "UNSPECIFIED"
+    if result == "CLIPPED_SUM" and "input" in wrt:
+        result = "NORMS"
     return Case(
         layers,
         input_,
@@ -67,9 +79,12 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
         seed=draw(REQUEST_SEEDS),
         deterministic=draw(_DETERMINISTIC) or input_.kind == "nonfinite",
         loss=loss,
-        grad_output=draw(grad_outputs(loss, output_shape, per_sample=per_sample)),
+        grad_output=vector,
         wrt=wrt,
         per_sample=per_sample,
+        per_sample_result=result,
+        max_norm=draw(_MAX_NORMS) if result == "CLIPPED_SUM" else 0.0,
+        is_grads_batched=batched,
         return_output=draw(st.booleans()),
     )
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 LayerArgument: TypeAlias = bool | int | float | str | tuple[int, ...]
 LossArgument: TypeAlias = bool | int | float | Tensor
@@ -110,6 +111,9 @@ class Question:
     grad_output: Tensor | None = None
     wrt: tuple[str, ...] = ()
     per_sample: bool = False
+    per_sample_result: str = "FULL"
+    max_norm: float = 0.0
+    is_grads_batched: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class Answer:
     output: Tensor
     loss: Tensor | None = None
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    norms: Tensor | None = None
 
 
 def forward(model: Hosted, question: Question) -> Answer:
@@ -172,11 +177,23 @@ def _backward(
     loss = None if question.loss is None else question.loss.of(output)
     value = output if loss is None else loss
     vector = None if question.grad_output is None else question.grad_output.to(value.dtype).to(value.device)
-    found = torch.autograd.grad(
-        value, list(leaves.values()), vector, retain_graph=retain, allow_unused=True, materialize_grads=True
-    )
+    found = _vector_gradients(value, list(leaves.values()), vector, batched=question.is_grads_batched, retain=retain)
     gradients = {name: gradient.cpu() for name, gradient in zip(leaves, found, strict=True)}
     return None if loss is None else loss.detach().cpu(), gradients
+
+
+def _vector_gradients(
+    value: Tensor, leaves: Sequence[Tensor], vector: Tensor | None, *, batched: bool, retain: bool
+) -> tuple[Tensor, ...]:
+    options = {"allow_unused": True, "materialize_grads": True}
+    if not batched or vector is None:
+        return torch.autograd.grad(value, leaves, vector, retain_graph=retain, **options)
+    try:
+        return torch.autograd.grad(value, leaves, vector, retain_graph=True, is_grads_batched=True, **options)
+    except RuntimeError:
+        # torch cannot vectorise some of its kernels.
+        rows = [torch.autograd.grad(value, leaves, own, retain_graph=True, **options) for own in vector]
+        return tuple(torch.stack(column) for column in zip(*rows, strict=True))
 
 
 def _per_sample(model: Hosted, question: Question) -> Answer:
@@ -192,10 +209,31 @@ def _per_sample(model: Hosted, question: Question) -> Answer:
     if not rows:
         output = _run(model, question, question.input).detach().cpu()
         loss = None if question.loss is None else question.loss.of(output)
-        return Answer(output, output.new_empty(0) if loss is not None and not loss.ndim else loss, empty)
+        losses = output.new_empty(0) if loss is not None and not loss.ndim else loss
+        return _condensed(Answer(output, losses, empty), question)
     losses = [answer.loss.reshape(1, *answer.loss.shape[1:]) for answer in answers if answer.loss is not None]
     gradients = {name: torch.cat([_as_row(name, answer.gradients[name]) for answer in answers]) for name in empty}
-    return Answer(torch.cat([answer.output for answer in answers]), torch.cat(losses) if losses else None, gradients)
+    output = torch.cat([answer.output for answer in answers])
+    return _condensed(Answer(output, torch.cat(losses) if losses else None, gradients), question)
+
+
+def _condensed(answer: Answer, question: Question) -> Answer:
+    """What is asked of the gradients of all rows."""
+    if question.per_sample_result == "FULL":
+        return answer
+    dtype = answer.output.dtype
+    rows = [[gradient[i].to(dtype) for gradient in answer.gradients.values()] for i in range(len(answer.output))]
+    norms = torch.stack([get_total_norm(row) for row in rows]) if rows else answer.output.new_empty(0)
+    if question.per_sample_result == "NORMS":
+        return replace(answer, gradients={}, norms=norms)
+    sums = {name: torch.zeros_like(gradient.sum(0)) for name, gradient in answer.gradients.items()}
+    for row in rows:
+        parameters = [nn.Parameter(own) for own in row]
+        for parameter, own in zip(parameters, row, strict=True):
+            parameter.grad = own.clone()
+        clip_grad_norm_(parameters, question.max_norm)
+        sums = {name: sum_ + own.grad for (name, sum_), own in zip(sums.items(), parameters, strict=True)}
+    return replace(answer, gradients=sums, norms=norms)
 
 
 def _as_row(name: str, gradient: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from gradserve_server.status import Failure
 _OUTPUT: Final = inference_pb2.ForwardResponse.OUTPUT_FIELD_NUMBER
 _LOSS: Final = inference_pb2.GradientResponse.LOSS_FIELD_NUMBER
 _GRADIENT_OUTPUT: Final = inference_pb2.GradientResponse.OUTPUT_FIELD_NUMBER
+_NORMS: Final = inference_pb2.GradientResponse.NORMS_FIELD_NUMBER
 _GRADIENTS: Final = inference_pb2.GradientResponse.GRADIENTS_FIELD_NUMBER
 _JVP: Final = inference_pb2.JvpResponse.JVP_FIELD_NUMBER
 _JVP_OUTPUT: Final = inference_pb2.JvpResponse.OUTPUT_FIELD_NUMBER
@@ -95,6 +96,8 @@ def _gradient_parts(result: GradientResult, version: int) -> Sequence[Part]:
         parts += tensor_field(_GRADIENT_OUTPUT, result.output)
     for name, gradient in result.gradients.items():
         parts += map_entry(_GRADIENTS, name, gradient)
+    if result.norms is not None:
+        parts += tensor_field(_NORMS, result.norms)
     parts.append(_gradient_end(version, result.seed))
     return parts
 
