@@ -146,6 +146,32 @@ class JvpCall(ForwardCall):
         return self.input.nbytes + sum(tangent.nbytes for tangent in self.tangents.values())
 
 
+class JacobianMode(enum.Enum):
+    """How a Jacobian is computed."""
+
+    REVERSE = enum.auto()
+    """By vector-Jacobian products, one for each element of a row's output."""
+    FORWARD = enum.auto()
+    """By Jacobian-vector products, one for each element of what is differentiated by."""
+
+
+@dataclass(slots=True, eq=False)
+class JacobianCall(ForwardCall):
+    """One Jacobian.
+
+    Attributes:
+        wrt: Globs over the parameters' names and the word "input"; empty for the input.
+        mode: How it is computed; None for whichever takes fewer passes.
+        chunk_size: The most products computed at once; None for as many as memory allows.
+        return_output: Whether to return the output too.
+    """
+
+    wrt: tuple[str, ...] = ()
+    mode: JacobianMode | None = None
+    chunk_size: int | None = None
+    return_output: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class HvpCall(ObjectiveCall):
     """One Hvp.
@@ -225,6 +251,20 @@ class HvpResult:
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
         return _are_finite(self.loss, *self.products.values(), *self.gradients.values())
+
+
+@dataclass(slots=True, eq=False)
+class JacobianResult:
+    """The answer to a JacobianCall: Jacobians by parameter name, the input's under "input"."""
+
+    jacobians: Mapping[str, Array]
+    output: Array | None
+    seed: int | None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        return _are_finite(self.output, *self.jacobians.values())
 
 
 def _are_finite(*arrays: Array | None) -> bool:

@@ -32,9 +32,9 @@ def forward_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS)
         first: The kind of the model's first layer.
         dtypes: Those that the device has.
     """
-    shape = draw(_shapes(st.sampled_from([0, 1, 2, 2, 3])).filter(stacks.KINDS[first].fits))
+    shape = draw(shapes(st.sampled_from([0, 1, 2, 2, 3])).filter(stacks.KINDS[first].fits))
     layers, _ = draw(stacks.stacks(shape, first=first))
-    input_ = draw(_inputs(shape))
+    input_ = draw(inputs(shape))
     return Case(
         layers,
         input_,
@@ -57,11 +57,11 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
     """
     per_sample = draw(st.integers(0, 3)) == 0
     kind = KINDS[pair.loss] if pair else Kind()
-    shape = draw(_shapes(st.just(2) if per_sample else st.sampled_from(kind.ranks)))
+    shape = draw(shapes(st.just(2) if per_sample else st.sampled_from(kind.ranks)))
     layers, output_shape = draw(stacks.stacks(shape, last=kind.tail))
     loss = draw(losses(pair, output_shape)) if pair else None
-    wrt, frozen = draw(_leaves(layers))
-    input_ = draw(_inputs(shape))
+    wrt, frozen = draw(leaves(layers))
+    input_ = draw(inputs(shape))
     vector = draw(grad_outputs(loss, output_shape, per_sample=per_sample))
     batched = vector is not None and not per_sample and draw(st.booleans())
     if batched and vector is not None:
@@ -90,12 +90,14 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
 
 
 @st.composite
-def _shapes(draw: st.DrawFn, ranks: st.SearchStrategy[int]) -> Shape:
+def shapes(draw: st.DrawFn, ranks: st.SearchStrategy[int]) -> Shape:
+    """The shape of an input."""
     rank = draw(ranks)
     return (*(draw(_ROWS) for _ in range(rank - 1)), *([draw(WIDTHS)] if rank else []))
 
 
-def _inputs(shape: Shape) -> st.SearchStrategy[Sample]:
+def inputs(shape: Shape) -> st.SearchStrategy[Sample]:
+    """An input of a shape, now and then with a NaN or an infinity."""
     kinds = st.sampled_from(["normal"] * 9 + ["nonfinite"])
     return st.builds(Sample, kinds, st.just(shape), st.sampled_from(FLOATS), SEEDS)
 
@@ -114,7 +116,7 @@ def grad_outputs(draw: st.DrawFn, loss: LossCase | None, output_shape: Shape, *,
 
 
 @st.composite
-def _leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Something to differentiate with respect to, and perhaps a frozen parameter that it leaves out."""
     with torch.device("meta"):
         names = [name for name, _ in Hosted(layers).named_parameters()]

@@ -118,7 +118,7 @@ def ask_forward(stubs: Stubs, case: Case, name: str) -> Reply:
 
 def read_forward(reply: inference_pb2.ForwardResponse) -> Reply:
     """A ForwardResponse as an answer."""
-    return Reply(Answer(decode(reply.output)), reply.version, _seed(reply))
+    return Reply(Answer(decode(reply.output)), reply.version, seed_of(reply))
 
 
 def ask_gradient(stubs: Stubs, case: Case, name: str) -> Reply:
@@ -136,7 +136,7 @@ def read_gradient(reply: inference_pb2.GradientResponse) -> Reply:
         gradients={key: decode(gradient) for key, gradient in reply.gradients.items()},
         norms=decode(reply.norms) if reply.HasField("norms") else None,
     )
-    return Reply(answer, reply.version, _seed(reply))
+    return Reply(answer, reply.version, seed_of(reply))
 
 
 Ask = Callable[[Stubs, Case, str], Reply]
@@ -146,7 +146,10 @@ def _dtype_name(dtype: tensor_pb2.DataType) -> str:
     return tensor_pb2.DataType.Name(dtype).removeprefix("DATA_TYPE_").lower()
 
 
-def _seed(reply: inference_pb2.ForwardResponse | inference_pb2.GradientResponse) -> int | None:
+def seed_of(
+    reply: inference_pb2.ForwardResponse | inference_pb2.GradientResponse | inference_pb2.JacobianResponse,
+) -> int | None:
+    """The seed that a reply tells, if any."""
     return reply.seed if reply.HasField("seed") else None
 
 

@@ -129,7 +129,7 @@ class Answer:
 def forward(model: Hosted, question: Question) -> Answer:
     """Computes `model(input)`; a model in training mode has changed its statistics afterwards, so use it once."""
     with refusals(), torch.no_grad():
-        return Answer(_run(model, question, question.input).cpu())
+        return Answer(run(model, question, question.input).cpu())
 
 
 def gradient(model: Hosted, question: Question) -> Answer:
@@ -145,7 +145,8 @@ def draws_random_numbers(model: Hosted) -> bool:
     return any(isinstance(module, _RANDOM) for module in model.modules())
 
 
-def _run(model: Hosted, question: Question, x: Tensor) -> Tensor:
+def run(model: Hosted, question: Question, x: Tensor) -> Tensor:
+    """The output for an input, with the question's mode and seed."""
     model.train(question.training)
     if question.training:
         torch.manual_seed(question.seed)
@@ -153,7 +154,8 @@ def _run(model: Hosted, question: Question, x: Tensor) -> Tensor:
     return output
 
 
-def _leaves(model: Hosted, question: Question, x: Tensor) -> dict[str, Tensor]:
+def leaves_of(model: Hosted, question: Question, x: Tensor) -> dict[str, Tensor]:
+    """What the question differentiates by, by name."""
     globs = question.wrt or ("*",)
     leaves: dict[str, Tensor] = {
         name: parameter
@@ -166,8 +168,8 @@ def _leaves(model: Hosted, question: Question, x: Tensor) -> dict[str, Tensor]:
 def _one_gradient(model: Hosted, question: Question) -> Answer:
     # Not a copy: where a row lies in memory can change its last bit.
     x = question.input.detach().requires_grad_("input" in question.wrt)
-    output = _run(model, question, x)
-    loss, gradients = _backward(output, _leaves(model, question, x), question, retain=False)
+    output = run(model, question, x)
+    loss, gradients = _backward(output, leaves_of(model, question, x), question, retain=False)
     return Answer(output.detach().cpu(), loss, gradients)
 
 
@@ -177,14 +179,15 @@ def _backward(
     loss = None if question.loss is None else question.loss.of(output)
     value = output if loss is None else loss
     vector = None if question.grad_output is None else question.grad_output.to(value.dtype).to(value.device)
-    found = _vector_gradients(value, list(leaves.values()), vector, batched=question.is_grads_batched, retain=retain)
+    found = vector_gradients(value, list(leaves.values()), vector, batched=question.is_grads_batched, retain=retain)
     gradients = {name: gradient.cpu() for name, gradient in zip(leaves, found, strict=True)}
     return None if loss is None else loss.detach().cpu(), gradients
 
 
-def _vector_gradients(
-    value: Tensor, leaves: Sequence[Tensor], vector: Tensor | None, *, batched: bool, retain: bool
+def vector_gradients(
+    value: Tensor, leaves: Sequence[Tensor], vector: Tensor | None, *, batched: bool, retain: bool = False
 ) -> tuple[Tensor, ...]:
+    """The gradients for a vector, or for each of several."""
     options = {"allow_unused": True, "materialize_grads": True}
     if not batched or vector is None:
         return torch.autograd.grad(value, leaves, vector, retain_graph=retain, **options)
@@ -204,10 +207,10 @@ def _per_sample(model: Hosted, question: Question) -> Answer:
         raise RefusedError("BatchNorm1d computes its statistics over the rows")
     rows = len(question.input)
     answers = list(_masked_rows(model, question) if _is_random(model, question) else _lone_rows(model, question))
-    leaves = _leaves(model, question, question.input)
+    leaves = leaves_of(model, question, question.input)
     empty = {name: leaf.new_empty(leaf.shape if name == "input" else (0, *leaf.shape)) for name, leaf in leaves.items()}
     if not rows:
-        output = _run(model, question, question.input).detach().cpu()
+        output = run(model, question, question.input).detach().cpu()
         loss = None if question.loss is None else question.loss.of(output)
         losses = output.new_empty(0) if loss is not None and not loss.ndim else loss
         return _condensed(Answer(output, losses, empty), question)
@@ -263,8 +266,8 @@ def _masked_rows(model: Hosted, question: Question) -> Iterator[Answer]:
     # A row alone would draw another mask than it has in the batch, so the batch is computed once and each row's
     # loss goes back through it.
     x = question.input.detach().requires_grad_("input" in question.wrt)
-    batch = _run(model, question, x)
-    leaves = _leaves(model, question, x)
+    batch = run(model, question, x)
+    leaves = leaves_of(model, question, x)
     for index in range(len(x)):
         output = batch[index : index + 1]
         loss, gradients = _backward(output, leaves, _row(question, index), retain=True)

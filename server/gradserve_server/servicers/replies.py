@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.operations import ForwardResult, GradientResult, HvpResult, JvpResult
+from gradserve_server.operations import ForwardResult, GradientResult, HvpResult, JacobianResult, JvpResult
 from gradserve_server.servicers.encoding import REMEMBERED, Part, head, map_entry, tensor_field, varint
 from gradserve_server.status import Failure
 
@@ -16,6 +16,8 @@ _LOSS: Final = inference_pb2.GradientResponse.LOSS_FIELD_NUMBER
 _GRADIENT_OUTPUT: Final = inference_pb2.GradientResponse.OUTPUT_FIELD_NUMBER
 _NORMS: Final = inference_pb2.GradientResponse.NORMS_FIELD_NUMBER
 _GRADIENTS: Final = inference_pb2.GradientResponse.GRADIENTS_FIELD_NUMBER
+_JACOBIANS: Final = inference_pb2.JacobianResponse.JACOBIANS_FIELD_NUMBER
+_JACOBIAN_OUTPUT: Final = inference_pb2.JacobianResponse.OUTPUT_FIELD_NUMBER
 _JVP: Final = inference_pb2.JvpResponse.JVP_FIELD_NUMBER
 _JVP_OUTPUT: Final = inference_pb2.JvpResponse.OUTPUT_FIELD_NUMBER
 _HVP_LOSS: Final = inference_pb2.HvpResponse.LOSS_FIELD_NUMBER
@@ -56,6 +58,17 @@ def hvp_reply(result: HvpResult, version: int) -> bytes:
         for name, tensor in tensors.items():
             parts += map_entry(field, name, tensor)
     parts.append(inference_pb2.HvpResponse(version=version, seed=result.seed).SerializeToString())
+    return b"".join(parts)
+
+
+def jacobian_reply(result: JacobianResult, version: int) -> bytes:
+    """The bytes of a JacobianResponse."""
+    parts: list[Part] = []
+    for name, jacobian in result.jacobians.items():
+        parts += map_entry(_JACOBIANS, name, jacobian)
+    if result.output is not None:
+        parts += tensor_field(_JACOBIAN_OUTPUT, result.output)
+    parts.append(inference_pb2.JacobianResponse(version=version, seed=result.seed).SerializeToString())
     return b"".join(parts)
 
 
