@@ -33,6 +33,10 @@ def disagreements(actual: Answer, expected: Answer, *, dtype: str, exact: bool) 
         yield f"loss is {actual.loss}, not {expected.loss}"
     elif actual.loss is not None and expected.loss is not None:
         yield from _difference("loss", actual.loss, expected.loss, tolerance)
+    if (actual.norms is None) != (expected.norms is None):
+        yield f"the norms are {actual.norms}, not {expected.norms}"
+    elif actual.norms is not None and expected.norms is not None:
+        yield from _difference("norms", actual.norms, expected.norms, tolerance)
     if set(actual.gradients) != set(expected.gradients):
         yield f"the gradients are of {sorted(actual.gradients)}, not of {sorted(expected.gradients)}"
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from hypothesis import strategies as st
 
@@ -15,6 +17,9 @@ from tests.support.oracle import Hosted, Layer
 REQUEST_SEEDS = st.sampled_from([None, 0, 1, 123, -1, 2**31, 2**63 - 1, -(2**63)])
 # Never false where an input is not finite: some of torch's kernels lose a NaN in one memory layout, not in another.
 _DETERMINISTIC = st.sampled_from([True, True, False])
+_VECTORS = st.sampled_from([1, 2, 3, 7])
+_RESULTS = st.sampled_from(["UNSPECIFIED", "FULL", "NORMS", "CLIPPED_SUM", "CLIPPED_SUM"])
+_MAX_NORMS = st.sampled_from([0.01, 0.5, 1.0, 7.0])
 _ROWS = st.sampled_from([1, 2, 2, 3, 3, 4, 5, 17, 0])
 
 
@@ -27,9 +32,9 @@ def forward_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS)
         first: The kind of the model's first layer.
         dtypes: Those that the device has.
     """
-    shape = draw(_shapes(st.sampled_from([0, 1, 2, 2, 3])).filter(stacks.KINDS[first].fits))
+    shape = draw(shapes(st.sampled_from([0, 1, 2, 2, 3])).filter(stacks.KINDS[first].fits))
     layers, _ = draw(stacks.stacks(shape, first=first))
-    input_ = draw(_inputs(shape))
+    input_ = draw(inputs(shape))
     return Case(
         layers,
         input_,
@@ -52,11 +57,18 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
     """
     per_sample = draw(st.integers(0, 3)) == 0
     kind = KINDS[pair.loss] if pair else Kind()
-    shape = draw(_shapes(st.just(2) if per_sample else st.sampled_from(kind.ranks)))
+    shape = draw(shapes(st.just(2) if per_sample else st.sampled_from(kind.ranks)))
     layers, output_shape = draw(stacks.stacks(shape, last=kind.tail))
     loss = draw(losses(pair, output_shape)) if pair else None
-    wrt, frozen = draw(_leaves(layers))
-    input_ = draw(_inputs(shape))
+    wrt, frozen = draw(leaves(layers))
+    input_ = draw(inputs(shape))
+    vector = draw(grad_outputs(loss, output_shape, per_sample=per_sample))
+    batched = vector is not None and not per_sample and draw(st.booleans())
+    if batched and vector is not None:
+        vector = replace(vector, shape=(draw(_VECTORS), *vector.shape))
+    result = draw(_RESULTS) if per_sample else "UNSPECIFIED"
+    if result == "CLIPPED_SUM" and "input" in wrt:
+        result = "NORMS"
     return Case(
         layers,
         input_,
@@ -67,20 +79,25 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
         seed=draw(REQUEST_SEEDS),
         deterministic=draw(_DETERMINISTIC) or input_.kind == "nonfinite",
         loss=loss,
-        grad_output=draw(grad_outputs(loss, output_shape, per_sample=per_sample)),
+        grad_output=vector,
         wrt=wrt,
         per_sample=per_sample,
+        per_sample_result=result,
+        max_norm=draw(_MAX_NORMS) if result == "CLIPPED_SUM" else 0.0,
+        is_grads_batched=batched,
         return_output=draw(st.booleans()),
     )
 
 
 @st.composite
-def _shapes(draw: st.DrawFn, ranks: st.SearchStrategy[int]) -> Shape:
+def shapes(draw: st.DrawFn, ranks: st.SearchStrategy[int]) -> Shape:
+    """The shape of an input."""
     rank = draw(ranks)
     return (*(draw(_ROWS) for _ in range(rank - 1)), *([draw(WIDTHS)] if rank else []))
 
 
-def _inputs(shape: Shape) -> st.SearchStrategy[Sample]:
+def inputs(shape: Shape) -> st.SearchStrategy[Sample]:
+    """An input of a shape, now and then with a NaN or an infinity."""
     kinds = st.sampled_from(["normal"] * 9 + ["nonfinite"])
     return st.builds(Sample, kinds, st.just(shape), st.sampled_from(FLOATS), SEEDS)
 
@@ -99,7 +116,7 @@ def grad_outputs(draw: st.DrawFn, loss: LossCase | None, output_shape: Shape, *,
 
 
 @st.composite
-def _leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Something to differentiate with respect to, and perhaps a frozen parameter that it leaves out."""
     with torch.device("meta"):
         names = [name for name, _ in Hosted(layers).named_parameters()]

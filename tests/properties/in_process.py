@@ -17,7 +17,14 @@ from gradserve_server.engine.device import Device
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.tensors import to_numpy, to_torch
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, LossCall
+from gradserve_server.operations import (
+    ForwardCall,
+    ForwardResult,
+    GradientCall,
+    GradientResult,
+    LossCall,
+    PerSampleResult,
+)
 from tests.properties.case import Case
 from tests.support.oracle import Answer
 
@@ -88,7 +95,17 @@ def _call(case: Case) -> ForwardCall:
         target = None if question.loss.target is None else to_numpy(question.loss.target)
         loss = LossCall(question.loss.name, target, question.loss.reduction, arguments)
     vector = None if question.grad_output is None else to_numpy(question.grad_output)
-    return GradientCall(**common, loss=loss, grad_output=vector, wrt=question.wrt, return_output=case.return_output)
+    return GradientCall(
+        **common,
+        loss=loss,
+        grad_output=vector,
+        wrt=question.wrt,
+        per_sample=case.per_sample,
+        per_sample_result=PerSampleResult.__members__.get(case.per_sample_result),
+        max_norm=case.max_norm,
+        is_grads_batched=case.is_grads_batched,
+        return_output=case.return_output,
+    )
 
 
 def _answer(result: ForwardResult | GradientResult | ServiceError) -> Answer | ServiceError:
@@ -98,4 +115,5 @@ def _answer(result: ForwardResult | GradientResult | ServiceError) -> Answer | S
     if isinstance(result, ForwardResult):
         return Answer(output)
     gradients = {name: to_torch(value, CPU) for name, value in result.gradients.items()}
-    return Answer(output, None if result.loss is None else to_torch(result.loss, CPU), gradients)
+    loss = None if result.loss is None else to_torch(result.loss, CPU)
+    return Answer(output, loss, gradients, None if result.norms is None else to_torch(result.norms, CPU))

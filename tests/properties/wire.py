@@ -104,6 +104,9 @@ def gradient_request(case: Case, name: str) -> inference_pb2.GradientRequest:
         grad_output=encode(case.grad_output.tensor()) if case.grad_output else None,
         wrt=case.wrt,
         per_sample=case.per_sample,
+        per_sample_result=f"PER_SAMPLE_RESULT_{case.per_sample_result}",
+        max_norm=case.max_norm,
+        is_grads_batched=case.is_grads_batched,
         return_output=case.return_output,
     )
 
@@ -115,7 +118,7 @@ def ask_forward(stubs: Stubs, case: Case, name: str) -> Reply:
 
 def read_forward(reply: inference_pb2.ForwardResponse) -> Reply:
     """A ForwardResponse as an answer."""
-    return Reply(Answer(decode(reply.output)), reply.version, _seed(reply))
+    return Reply(Answer(decode(reply.output)), reply.version, seed_of(reply))
 
 
 def ask_gradient(stubs: Stubs, case: Case, name: str) -> Reply:
@@ -131,8 +134,9 @@ def read_gradient(reply: inference_pb2.GradientResponse) -> Reply:
         output=decode(reply.output) if reply.HasField("output") else torch.empty(0),
         loss=decode(reply.loss) if reply.HasField("loss") else None,
         gradients={key: decode(gradient) for key, gradient in reply.gradients.items()},
+        norms=decode(reply.norms) if reply.HasField("norms") else None,
     )
-    return Reply(answer, reply.version, _seed(reply))
+    return Reply(answer, reply.version, seed_of(reply))
 
 
 Ask = Callable[[Stubs, Case, str], Reply]
@@ -142,7 +146,10 @@ def _dtype_name(dtype: tensor_pb2.DataType) -> str:
     return tensor_pb2.DataType.Name(dtype).removeprefix("DATA_TYPE_").lower()
 
 
-def _seed(reply: inference_pb2.ForwardResponse | inference_pb2.GradientResponse) -> int | None:
+def seed_of(
+    reply: inference_pb2.ForwardResponse | inference_pb2.GradientResponse | inference_pb2.JacobianResponse,
+) -> int | None:
+    """The seed that a reply tells, if any."""
     return reply.seed if reply.HasField("seed") else None
 
 

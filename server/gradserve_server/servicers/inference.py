@@ -8,13 +8,13 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.batching.operation import FORWARD, GRADIENT, HVP, JVP, Operation
+from gradserve_server.batching.operation import FORWARD, GRADIENT, HVP, JACOBIAN, JVP, Operation
 from gradserve_server.batching.request import Origin, Request
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import InvalidArgument, Unimplemented
 from gradserve_server.operations import ForwardCall, Result
 from gradserve_server.rpc import Context
-from gradserve_server.servicers.calls import forward_call, gradient_call, hvp_call, jvp_call
+from gradserve_server.servicers.calls import forward_call, gradient_call, hvp_call, jacobian_call, jvp_call
 from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
 from gradserve_server.servicers.replies import (
     forward_answer,
@@ -22,6 +22,7 @@ from gradserve_server.servicers.replies import (
     gradient_answer,
     gradient_reply,
     hvp_reply,
+    jacobian_reply,
     jvp_reply,
 )
 from gradserve_server.servicers.streams import Streams
@@ -65,8 +66,9 @@ class InferenceServicer:
         return reply if isinstance(reply, bytes) else await reply
 
     async def Jacobian(self, request: inference_pb2.JacobianRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
-        """Refuse."""
-        raise Unimplemented("Jacobian is not served")
+        """Compute the Jacobian of each row; the reply is the bytes of a JacobianResponse."""
+        reply = self._submit(JACOBIAN, request, jacobian_call, jacobian_reply, context)
+        return reply if isinstance(reply, bytes) else await reply
 
     async def Hvp(self, request: inference_pb2.HvpRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
         """Compute Hessian-vector products; the reply is the bytes of an HvpResponse."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.func import functional_call, hessian
+from torch.func import functional_call, jacrev
 
 from gradserve_server.engine import hvp
 from gradserve_server.errors import Unimplemented
@@ -27,7 +27,7 @@ def test_the_product_is_that_with_the_rows_of_the_whole_hessian(model_of):
         return torch.nn.functional.mse_loss(output, torch.from_numpy(Y))
 
     point = torch.from_numpy(X), model.parameters[WEIGHT].detach()
-    (_, of_input), (_, of_weight) = hessian(loss, argnums=(0, 1))(*point)
+    (_, of_input), (_, of_weight) = jacrev(jacrev(loss, argnums=(0, 1)), argnums=(0, 1))(*point)
     result = ask(model, loss=LossCall("mse_loss", Y), vectors={WEIGHT: V}, wrt=("*.weight", "input"))
 
     np.testing.assert_allclose(result.products["input"], np.einsum("nixy,xy->ni", of_input, V))
