@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 import gradserve
-from gradserve.torch import tensors
+from gradserve.torch import RemoteModule, tensors
 
 Array = npt.NDArray[Any]
 
@@ -101,6 +101,23 @@ def derivatives(model: gradserve.Model) -> None:
     assert_type(checked.checks, tuple[gradserve.GradientCheck, ...])
     assert_type(checked.checks[0].remainders[0].step, float)
     assert_type(model.check_gradients().passed, bool)
+
+
+def objective(model: gradserve.Model) -> None:
+    objective = model.objective("mse_loss", [0.0, 1.0], reduction="sum", shape=(2, 50), if_version=1, timeout=1)
+    assert_type(objective, gradserve.Objective)
+    assert_type(objective.fun([0.0] * 100), float)
+    assert_type(objective.jac(np.zeros(100)), npt.NDArray[np.float64])
+    assert_type(objective.hessp(np.zeros(100), np.zeros(100)), npt.NDArray[np.float64])
+
+
+def remote_module(client: gradserve.Client) -> None:
+    remote = RemoteModule(client, "mlp", deterministic=False)
+    assert_type(remote.model, gradserve.Model)
+    assert_type(remote.layers, torch.nn.Sequential)
+    assert_type(remote.pull(), int)
+    assert_type(RemoteModule("localhost:50051", "mlp").push(durable=False, force=True), int)
+    torch.optim.SGD(remote.parameters(), lr=0.1)
 
 
 def stream(model: gradserve.Model) -> None:

@@ -86,10 +86,9 @@ def test_examples_keep_the_rank_that_layers_see(make: Make, shape: tuple[int, ..
 
 def test_a_jacobian_in_training_has_the_masks_of_its_forward(make: Make):
     remote = make([gradserve.Layer("Linear", in_features=4, out_features=8), gradserve.Layer("Dropout", p=0.5)])
-    output = remote(ROW)
-    jacobian, dropped = jacrev(lambda x: (remote(x),) * 2, has_aux=True)(ROW)
-    assert output.shape == dropped.shape
-    torch.testing.assert_close(jacobian[0].any(dim=1), dropped != 0)
+    jacobian, output = jacrev(lambda x: (remote(x),) * 2, has_aux=True)(ROW)
+    assert 0 < (output == 0).sum() < 8
+    assert torch.equal(jacobian.any(dim=1), output != 0)
 
 
 REFUSED: dict[str, tuple[Callable[[RemoteModule], object], str]] = {
