@@ -12,41 +12,19 @@ more leaves than `wrt` names, and none for what is None. Under vmap, examples be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import torch
-from torch.autograd import Function
 
 from gradserve.torch._folding import Dims, Folding
 from gradserve.torch._leaves import Indices, Leaves, MaybeTensor, PerLeaf, per_leaf, total, where
 from gradserve.torch._remote_call import RemoteCall
+from gradserve.torch._remote_function import Context, RemoteFunction, VmapInfo, keep
 
 _INPUT: Indices = (0,)
 
 
-class Context(Protocol):
-    """What torch hands to the methods of a function, and what `_keep` adds to it."""
-
-    call: RemoteCall
-    wrt: Indices
-    needs_input_grad: tuple[bool, ...]
-    saved_tensors: tuple[Any, ...]
-
-
-class VmapInfo(Protocol):
-    """What torch tells of a vmap."""
-
-    batch_size: int
-
-
-class _Function(Function):
-    if TYPE_CHECKING:
-
-        @classmethod
-        def apply(cls, *args: Any) -> Any: ...  # noqa: ANN401 - torch gives it no type at all
-
-
-class Forward(_Function):
+class Forward(RemoteFunction):
     """The output."""
 
     @staticmethod
@@ -56,7 +34,7 @@ class Forward(_Function):
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: object) -> None:  # noqa: ARG004 - torch's
         call, *leaves = inputs
-        _keep(ctx, call, (), leaves)
+        keep(ctx, call, (), leaves)
 
     @staticmethod
     def backward(ctx: Context, vector: MaybeTensor) -> PerLeaf:
@@ -72,7 +50,7 @@ class Forward(_Function):
         return folding.unfold(Forward.apply(call, *folding.leaves)), 0
 
 
-class Vjp(_Function):
+class Vjp(RemoteFunction):
     """A vector times the Jacobians by some leaves."""
 
     @staticmethod
@@ -82,7 +60,7 @@ class Vjp(_Function):
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: object) -> None:  # noqa: ARG004 - torch's
         call, wrt, *tensors = inputs
-        _keep(ctx, call, wrt, tensors)
+        keep(ctx, call, wrt, tensors)
 
     @staticmethod
     def backward(ctx: Context, *tangents: MaybeTensor) -> PerLeaf:
@@ -106,14 +84,17 @@ class Vjp(_Function):
         _, _, dim, *leaf_dims = dims
         if dim is not None and not where(leaf_dims) and (wrt != _INPUT or call.training):
             return BatchedVjp.apply(call, wrt, vector.movedim(dim, 0), *leaves), (0,) * len(wrt)
-        _check_input_only(wrt)
         folding = Folding.of(info.batch_size, leaves, leaf_dims, training=call.training)
-        (gradient,) = Vjp.apply(call, wrt, folding.fold(vector, dim), *folding.leaves)
+        vectors = folding.fold(vector, dim)
+        if wrt != _INPUT:
+            folding.check_single_rows()
+            return RowVjp.apply(call, wrt, vectors, *folding.leaves), (0,) * len(wrt)
+        (gradient,) = Vjp.apply(call, wrt, vectors, *folding.leaves)
         return (folding.unfold(gradient),), (0,)
 
 
-class BatchedVjp(_Function):
-    """Several vectors times the Jacobians of one output by some leaves."""
+class BatchedVjp(RemoteFunction):
+    """Several vectors, each times the Jacobians of the same output by some leaves."""
 
     @staticmethod
     def forward(call: RemoteCall, wrt: Indices, vectors: torch.Tensor, *leaves: torch.Tensor) -> Leaves:
@@ -126,14 +107,22 @@ class BatchedVjp(_Function):
     @staticmethod
     def backward(ctx: Any, *_: Any) -> NoReturn:  # noqa: ANN401 - whatever there is
         raise NotImplementedError(
-            "what is computed for several vectors at once, by parameters or in training, is not differentiated again: "
-            "take the vectors one by one"
+            "several gradients at once, by parameters or in training, are not differentiated again: take them one by "
+            "one"
         )
 
     jvp = vmap = backward
 
 
-class Jvp(_Function):
+class RowVjp(BatchedVjp):
+    """Several vectors, each times the Jacobians of its own row's output by some leaves."""
+
+    @staticmethod
+    def forward(call: RemoteCall, wrt: Indices, vectors: torch.Tensor, *leaves: torch.Tensor) -> Leaves:
+        return call.vjp(wrt, vectors, leaves, per_sample=True)
+
+
+class Jvp(RemoteFunction):
     """The Jacobians times tangents of some leaves."""
 
     @staticmethod
@@ -143,7 +132,7 @@ class Jvp(_Function):
     @staticmethod
     def setup_context(ctx: Context, inputs: tuple[Any, ...], output: object) -> None:  # noqa: ARG004 - torch's
         call, *tensors = inputs
-        _keep(ctx, call, (), tensors)
+        keep(ctx, call, (), tensors)
 
     @staticmethod
     def backward(ctx: Context, vector: MaybeTensor) -> PerLeaf:
@@ -172,7 +161,7 @@ class Jvp(_Function):
         return folding.unfold(Jvp.apply(call, tangent, *tangents[1:], *folding.leaves)), 0
 
 
-class Hvp(_Function):
+class Hvp(RemoteFunction):
     """The gradient, by some leaves, of a vector times the Jacobians times tangents."""
 
     @staticmethod
@@ -226,14 +215,6 @@ def _hvp(call: RemoteCall, wrt: Indices, vector: MaybeTensor, tangents: PerLeaf,
     return per_leaf(wrt, Hvp.apply(call, wrt, vector, *tangents, *leaves), leaves)
 
 
-def _keep(ctx: Any, call: RemoteCall, wrt: Indices, tensors: Sequence[MaybeTensor]) -> None:  # noqa: ANN401 - torch's
-    ctx.call, ctx.wrt = call, wrt
-    ctx.save_for_backward(*tensors)
-    ctx.save_for_forward(*tensors)
-    # What has no gradient then is None rather than zeros, and costs no call.
-    ctx.set_materialize_grads(False)
-
-
 def _halves(values: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     middle = len(values) // 2
     return tuple(values[:middle]), tuple(values[middle:])
@@ -241,6 +222,4 @@ def _halves(values: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 def _check_input_only(*which: Indices) -> None:
     if any(indices != _INPUT for indices in which):
-        raise NotImplementedError(
-            "vmap over derivatives by parameters: Model.gradient with per_sample=True and Model.jacobian have those"
-        )
+        raise NotImplementedError("vmap over other derivatives by parameters than gradients")

@@ -52,6 +52,15 @@ class Folding:
         folding = cls(size, leaves[0].dim() - len(where(dims[:1])) > 1)
         return replace(folding, leaves=(folding.fold(leaves[0], dims[0]), *leaves[1:]))
 
+    def check_single_rows(self) -> None:
+        """Check that each example is a row, which a server can tell the parameters' gradients of.
+
+        Raises:
+            NotImplementedError: Each is several.
+        """
+        if self.has_rows:
+            raise NotImplementedError("vmap over gradients by parameters, of several rows each: map over single rows")
+
     def fold(self, tensor: torch.Tensor, dim: int | None) -> torch.Tensor:
         """Return a tensor with the examples among its rows; one that is the same for all is there for each."""
         front = tensor.expand(self.size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)

@@ -46,14 +46,23 @@ class RemoteCall:
                 deterministic=self.deterministic,
             )
 
-    def vjp(self, wrt: Indices, vector: torch.Tensor, leaves: Leaves, *, is_grads_batched: bool = False) -> Leaves:
-        """Return the vector, or each of several, times the Jacobians by some leaves."""
+    def vjp(
+        self,
+        wrt: Indices,
+        vector: torch.Tensor,
+        leaves: Leaves,
+        *,
+        is_grads_batched: bool = False,
+        per_sample: bool = False,
+    ) -> Leaves:
+        """Return the vector, or each of several, or of the rows of one, times the Jacobians by some leaves."""
         with self._version(leaves) as version:
             gradients = self.model.gradient(
                 leaves[0],
                 grad_output=vector,
                 wrt=[self.names[index] for index in wrt],
                 is_grads_batched=is_grads_batched,
+                per_sample=per_sample,
                 training=self.training,
                 seed=self.seed,
                 if_version=version,

@@ -28,8 +28,8 @@ def loss(module: Call, x: torch.Tensor) -> torch.Tensor:
     return module(x).square().sum()
 
 
-def loss_by_parameters(module: nn.Module, parameters: dict[str, torch.Tensor]) -> torch.Tensor:
-    return functional_call(module, parameters, (ROWS,)).square().sum()
+def loss_by_parameters(module: nn.Module, parameters: dict[str, torch.Tensor], x: torch.Tensor = ROWS) -> torch.Tensor:
+    return functional_call(module, parameters, (x,)).square().sum()
 
 
 def weights(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -57,6 +57,9 @@ TRANSFORMED: dict[str, Callable[[nn.Module], object]] = {
     "vmap of hessian": lambda module: vmap(hessian(module))(ROWS),
     "vmap over tangents": lambda module: vmap(lambda tangent: jvp(module, (ROW,), (tangent,))[1])(DIRECTION),
     "grad by parameters": lambda module: grad(partial(loss_by_parameters, module))(weights(module)),
+    "grad by parameters, of each row": lambda module: vmap(
+        grad(partial(loss_by_parameters, module)), in_dims=(None, 0)
+    )(weights(module), ROWS),
     "jvp by parameters": lambda module: jvp(
         partial(loss_by_parameters, module), (weights(module),), (weights(module),)
     ),
@@ -94,11 +97,17 @@ def test_a_jacobian_in_training_has_the_masks_of_its_forward(make: Make):
 REFUSED: dict[str, tuple[Callable[[RemoteModule], object], str]] = {
     "third derivatives": (lambda module: jacrev(hessian(partial(loss, module)))(ROW), "third derivatives"),
     "forward over forward": (lambda module: jacfwd(jacfwd(module))(ROW), "forward-mode derivatives of forward-mode"),
-    "gradients of each example by parameters": (
-        lambda module: vmap(lambda x: grad(lambda given: functional_call(module, given, (x,)).sum())(weights(module)))(
-            ROWS
+    "gradients by parameters of examples of several rows": (
+        lambda module: vmap(grad(partial(loss_by_parameters, module)), in_dims=(None, 0))(
+            weights(module), torch.stack([ROWS, DIRECTION])
         ),
-        "vmap over derivatives by parameters",
+        "map over single rows",
+    ),
+    "products by parameters for each example": (
+        lambda module: vmap(
+            lambda x: jvp(lambda given: functional_call(module, given, (x,)), (weights(module),), (weights(module),))
+        )(ROWS),
+        "vmap over other derivatives by parameters",
     ),
     "parameters for each example": (
         lambda module: vmap(lambda scale: functional_call(module, {"layers.2.bias": scale.expand(3)}, (ROW,)))(ROW),
