@@ -70,6 +70,16 @@ class TestParameters:
         here = [x_here.grad, *(parameter.grad for parameter in remote.parameters())]
         assert all(map(torch.equal, there, here))
 
+    def test_it_is_one_part_of_a_larger_module(self, mlp: RemoteModule):
+        def gradients(middle: nn.Module) -> list[torch.Tensor]:
+            torch.manual_seed(0)
+            whole = nn.Sequential(nn.Linear(2, 4), middle, nn.Linear(3, 1)).double()
+            whole.zero_grad()
+            whole(X[:, :2]).sum().backward()
+            return [parameter.grad for parameter in whole.parameters()]
+
+        assert all(map(torch.equal, gradients(mlp), gradients(mlp.layers)))
+
     def test_it_says_what_it_is(self, mlp: RemoteModule):
         assert "gradserve.Model 'remote' at 127.0.0.1" in repr(mlp)
         assert "(1): Tanh()" in repr(mlp)
