@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,17 @@ class LossCall:
         return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, np.ndarray))
 
 
+class PerSampleResult(enum.Enum):
+    """What becomes of the gradients of each row."""
+
+    FULL = enum.auto()
+    """They are returned."""
+    NORMS = enum.auto()
+    """Only the 2-norm of all the gradients of a row together."""
+    CLIPPED_SUM = enum.auto()
+    """Their sum, after those of each row have been clipped together to a norm; and these norms."""
+
+
 @dataclass(slots=True, eq=False)
 class ObjectiveCall(ForwardCall):
     """What a request has that differentiates a number: a loss, or the output weighted by a vector.
@@ -101,11 +113,17 @@ class GradientCall(ObjectiveCall):
         wrt: Globs over the parameters' names and the word "input"; empty for all that require grad.
         per_sample: Whether each row gets its own gradient.
         return_output: Whether to return the output too.
+        is_grads_batched: Whether `grad_output` holds one vector behind the other, each for a product of its own.
+        per_sample_result: What becomes of the gradients of each row; None unless `per_sample` and said.
+        max_norm: What they are clipped to; 0 unless they are.
     """
 
     wrt: tuple[str, ...] = ()
     per_sample: bool = False
     return_output: bool = False
+    is_grads_batched: bool = False
+    per_sample_result: PerSampleResult | None = None
+    max_norm: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -126,6 +144,32 @@ class JvpCall(ForwardCall):
     def nbytes(self) -> int:
         """The bytes of its tensors."""
         return self.input.nbytes + sum(tangent.nbytes for tangent in self.tangents.values())
+
+
+class JacobianMode(enum.Enum):
+    """How a Jacobian is computed."""
+
+    REVERSE = enum.auto()
+    """By vector-Jacobian products, one for each element of a row's output."""
+    FORWARD = enum.auto()
+    """By Jacobian-vector products, one for each element of what is differentiated by."""
+
+
+@dataclass(slots=True, eq=False)
+class JacobianCall(ForwardCall):
+    """One Jacobian.
+
+    Attributes:
+        wrt: Globs over the parameters' names and the word "input"; empty for the input.
+        mode: How it is computed; None for whichever takes fewer passes.
+        chunk_size: The most products computed at once; None for as many as memory allows.
+        return_output: Whether to return the output too.
+    """
+
+    wrt: tuple[str, ...] = ()
+    mode: JacobianMode | None = None
+    chunk_size: int | None = None
+    return_output: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -152,6 +196,24 @@ class HvpCall(ObjectiveCall):
 
 
 @dataclass(slots=True, eq=False)
+class CheckGradientsCall(ForwardCall):
+    """One CheckGradients.
+
+    Attributes:
+        has_input: Whether there is an input; else some rows are drawn.
+        loss: What is differentiated; None for the output, weighted by random numbers.
+    """
+
+    has_input: bool = True
+    loss: LossCall | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        return self.input.nbytes + (0 if self.loss is None else self.loss.nbytes)
+
+
+@dataclass(slots=True, eq=False)
 class ForwardResult:
     """The answer to a ForwardCall; `seed` is None where nothing was random."""
 
@@ -166,17 +228,18 @@ class ForwardResult:
 
 @dataclass(slots=True, eq=False)
 class GradientResult:
-    """The answer to a GradientCall: gradients by parameter name, the input's under "input"."""
+    """The answer to a GradientCall: gradients by parameter name, the input's under "input"; norms where asked for."""
 
     loss: Array | None
     output: Array | None
     gradients: Mapping[str, Array]
     seed: int | None
+    norms: Array | None = None
 
     @property
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
-        return _are_finite(self.loss, self.output, *self.gradients.values())
+        return _are_finite(self.loss, self.output, self.norms, *self.gradients.values())
 
 
 @dataclass(slots=True, eq=False)
@@ -206,6 +269,54 @@ class HvpResult:
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
         return _are_finite(self.loss, *self.products.values(), *self.gradients.values())
+
+
+@dataclass(slots=True, eq=False)
+class JacobianResult:
+    """The answer to a JacobianCall: Jacobians by parameter name, the input's under "input"."""
+
+    jacobians: Mapping[str, Array]
+    output: Array | None
+    seed: int | None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it holds neither a NaN nor an infinity."""
+        return _are_finite(self.output, *self.jacobians.values())
+
+
+@dataclass(frozen=True)
+class TaylorRemainder:
+    """What a first-order Taylor expansion leaves after a step."""
+
+    step: float
+    remainder: float
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """One check of derivatives, as on the wire."""
+
+    name: str
+    wrt: str
+    passed: bool
+    value: float
+    threshold: float
+    remainders: tuple[TaylorRemainder, ...] = ()
+    skipped_reason: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class CheckGradientsResult:
+    """The answer to a CheckGradientsCall, and the seed that it drew from."""
+
+    checks: tuple[GradientCheck, ...]
+    seed: int
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether everything that was measured is finite."""
+        return all(math.isfinite(check.value) for check in self.checks)
 
 
 def _are_finite(*arrays: Array | None) -> bool:

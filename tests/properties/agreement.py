@@ -41,6 +41,7 @@ def _tensors(answer: Answer) -> dict[str, torch.Tensor]:
     return {
         "output": answer.output,
         **({} if answer.loss is None else {"loss": answer.loss}),
+        **({} if answer.norms is None else {"norms": answer.norms}),
         **{f"gradient of {name}": gradient for name, gradient in answer.gradients.items()},
         **{f"product {name}": product for name, product in answer.products.items()},
     }

@@ -45,6 +45,9 @@ class Case:
     grad_output: Sample | None = None
     wrt: tuple[str, ...] = ()
     per_sample: bool = False
+    per_sample_result: str = "UNSPECIFIED"
+    max_norm: float = 0.0
+    is_grads_batched: bool = False
     return_output: bool = False
     tangents: Mapping[str, Sample] = field(default_factory=dict)
     vectors: Mapping[str, Sample] = field(default_factory=dict)
@@ -77,6 +80,9 @@ class Case:
             vectors={name: sample.tensor() for name, sample in self.vectors.items()},
             batched=self.batched,
             return_gradients=self.return_gradients,
+            per_sample_result=self.per_sample_result.replace("UNSPECIFIED", "FULL"),
+            max_norm=self.max_norm,
+            is_grads_batched=self.is_grads_batched,
         )
 
     def choices(self) -> Iterator[tuple[str, str]]:
@@ -113,6 +119,12 @@ class Case:
             "per_sample": self.per_sample,
             "per_sample and grad_output": self.per_sample and self.grad_output is not None,
             "per_sample in training": self.per_sample and self.training,
+            "is_grads_batched": self.is_grads_batched,
+            "is_grads_batched with a loss": self.is_grads_batched and self.loss is not None,
+            **{
+                f"per_sample {kind.lower()}": self.per_sample_result == kind
+                for kind in ("FULL", "NORMS", "CLIPPED_SUM")
+            },
             "return_output": self.return_output,
             "wrt everything by default": not self.wrt,
             "wrt input": "input" in self.wrt,

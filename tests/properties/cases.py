@@ -32,9 +32,9 @@ def forward_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS)
         first: The kind of the model's first layer.
         dtypes: Those that the device has.
     """
-    shape = draw(_shapes(st.sampled_from([0, 1, 2, 2, 3])).filter(stacks.KINDS[first].fits))
+    shape = draw(shapes(st.sampled_from([0, 1, 2, 2, 3])).filter(stacks.KINDS[first].fits))
     layers, _ = draw(stacks.stacks(shape, first=first))
-    input_ = draw(_inputs(shape))
+    input_ = draw(inputs(shape))
     return Case(
         layers,
         input_,
@@ -63,11 +63,11 @@ def gradient_cases(
     """
     per_sample = draw(by_row)
     kind = KINDS[pair.loss] if pair else Kind()
-    shape = draw(_shapes(st.just(2) if per_sample else st.sampled_from(kind.ranks)))
+    shape = draw(shapes(st.just(2) if per_sample else st.sampled_from(kind.ranks)))
     layers, output_shape = draw(stacks.stacks(shape, last=kind.tail))
     loss = draw(losses(pair, output_shape)) if pair else None
-    wrt, frozen = draw(_leaves(layers))
-    input_ = draw(_inputs(shape))
+    wrt, frozen = draw(leaves(layers))
+    input_ = draw(inputs(shape))
     return Case(
         layers,
         input_,
@@ -95,10 +95,10 @@ def jvp_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS) -> 
         dtypes: Those that the device has.
     """
     case = draw(forward_cases(first, dtypes))
-    shapes = _parameter_shapes(case.layers)
-    frozen = tuple(name for name in shapes if draw(st.integers(0, 3)) == 0)
+    named = _parameter_shapes(case.layers)
+    frozen = tuple(name for name in named if draw(st.integers(0, 3)) == 0)
     count = draw(_COUNTS)
-    tangents = draw(_directions({**shapes, "input": case.input.shape}, count))
+    tangents = draw(_directions({**named, "input": case.input.shape}, count))
     batched, wanted = count is not None, draw(st.booleans())
     return replace(case, frozen=frozen, tangents=tangents, batched=batched, return_output=wanted)
 
@@ -113,9 +113,9 @@ def hvp_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] = FLOA
         dtypes: Those that the device has.
     """
     case = draw(gradient_cases(pair, dtypes, by_row=st.just(False)))
-    shapes = {**_parameter_shapes(case.layers), "input": case.input.shape}
+    named = {**_parameter_shapes(case.layers), "input": case.input.shape}
     count = draw(_COUNTS)
-    vectors = draw(_directions({name: shape for name, shape in shapes.items() if name not in case.frozen}, count))
+    vectors = draw(_directions({name: shape for name, shape in named.items() if name not in case.frozen}, count))
     # By default gradients are wanted of all parameters, but products of what there are vectors for.
     batched, gradients = count is not None, draw(st.booleans())
     return replace(case, vectors=vectors, batched=batched, return_gradients=gradients, return_output=False)
@@ -137,12 +137,14 @@ def _parameter_shapes(layers: tuple[Layer, ...]) -> dict[str, Shape]:
 
 
 @st.composite
-def _shapes(draw: st.DrawFn, ranks: st.SearchStrategy[int]) -> Shape:
+def shapes(draw: st.DrawFn, ranks: st.SearchStrategy[int]) -> Shape:
+    """The shape of an input."""
     rank = draw(ranks)
     return (*(draw(_ROWS) for _ in range(rank - 1)), *([draw(WIDTHS)] if rank else []))
 
 
-def _inputs(shape: Shape) -> st.SearchStrategy[Sample]:
+def inputs(shape: Shape) -> st.SearchStrategy[Sample]:
+    """An input of a shape, now and then with a NaN or an infinity."""
     kinds = st.sampled_from(["normal"] * 9 + ["nonfinite"])
     return st.builds(Sample, kinds, st.just(shape), st.sampled_from(FLOATS), SEEDS)
 
@@ -161,7 +163,7 @@ def grad_outputs(draw: st.DrawFn, loss: LossCase | None, output_shape: Shape, *,
 
 
 @st.composite
-def _leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Something to differentiate with respect to, and perhaps a frozen parameter that it leaves out."""
     names = list(_parameter_shapes(layers))
     if not names:

@@ -17,7 +17,14 @@ from gradserve_server.engine.device import Device
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.tensors import to_numpy, to_torch
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import ForwardCall, ForwardResult, GradientCall, GradientResult, LossCall
+from gradserve_server.operations import (
+    ForwardCall,
+    ForwardResult,
+    GradientCall,
+    GradientResult,
+    LossCall,
+    PerSampleResult,
+)
 from tests.properties.case import Case
 from tests.support.oracle import Answer
 
@@ -39,7 +46,7 @@ class Answers:
 
 def answer_together(cases: Sequence[Case], device: Device) -> Answers:
     """Prepare all cases, which are of one model, and compute those together that have a key in common."""
-    model = _model(cases[0], device)
+    model = model_of(cases[0], device)
     found: dict[int, Answer | ServiceError] = {}
     batches: defaultdict[Hashable, list[int]] = defaultdict(list)
     operation = _operation(cases[0])
@@ -62,7 +69,8 @@ def _operation(case: Case) -> ModuleType:
     return gradient if case.loss or case.grad_output else forward
 
 
-def _model(case: Case, device: Device) -> Model:
+def model_of(case: Case, device: Device) -> Model:
+    """The case's model as the engine has it."""
     layers = tuple(architecture.Layer(layer.type, layer.arguments) for layer in case.layers)
     model = build(architecture.Architecture(layers), case.weights_seed, case.dtype, device, Limits())
     flags = {name: name not in case.frozen for name in model.requires_grad}
@@ -88,7 +96,17 @@ def _call(case: Case) -> ForwardCall:
         target = None if question.loss.target is None else to_numpy(question.loss.target)
         loss = LossCall(question.loss.name, target, question.loss.reduction, arguments)
     vector = None if question.grad_output is None else to_numpy(question.grad_output)
-    return GradientCall(**common, loss=loss, grad_output=vector, wrt=question.wrt, return_output=case.return_output)
+    return GradientCall(
+        **common,
+        loss=loss,
+        grad_output=vector,
+        wrt=question.wrt,
+        per_sample=case.per_sample,
+        per_sample_result=PerSampleResult.__members__.get(case.per_sample_result),
+        max_norm=case.max_norm,
+        is_grads_batched=case.is_grads_batched,
+        return_output=case.return_output,
+    )
 
 
 def _answer(result: ForwardResult | GradientResult | ServiceError) -> Answer | ServiceError:
@@ -98,4 +116,5 @@ def _answer(result: ForwardResult | GradientResult | ServiceError) -> Answer | S
     if isinstance(result, ForwardResult):
         return Answer(output)
     gradients = {name: to_torch(value, CPU) for name, value in result.gradients.items()}
-    return Answer(output, None if result.loss is None else to_torch(result.loss, CPU), gradients)
+    loss = None if result.loss is None else to_torch(result.loss, CPU)
+    return Answer(output, loss, gradients, None if result.norms is None else to_torch(result.norms, CPU))

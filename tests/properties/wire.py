@@ -105,6 +105,9 @@ def gradient_request(case: Case, name: str) -> inference_pb2.GradientRequest:
         grad_output=encode(case.grad_output.tensor()) if case.grad_output else None,
         wrt=case.wrt,
         per_sample=case.per_sample,
+        per_sample_result=f"PER_SAMPLE_RESULT_{case.per_sample_result}",
+        max_norm=case.max_norm,
+        is_grads_batched=case.is_grads_batched,
         return_output=case.return_output,
     )
 
@@ -132,6 +135,7 @@ def read_gradient(reply: inference_pb2.GradientResponse) -> Reply:
         output=decode(reply.output) if reply.HasField("output") else torch.empty(0),
         loss=decode(reply.loss) if reply.HasField("loss") else None,
         gradients={key: decode(gradient) for key, gradient in reply.gradients.items()},
+        norms=decode(reply.norms) if reply.HasField("norms") else None,
     )
     return Reply(answer, reply.version, seed_of(reply))
 
@@ -141,6 +145,7 @@ SeededReply: TypeAlias = (
     | inference_pb2.GradientResponse
     | inference_pb2.JvpResponse
     | inference_pb2.HvpResponse
+    | inference_pb2.JacobianResponse
 )
 Ask = Callable[[Stubs, Case, str], Reply]
 

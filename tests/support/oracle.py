@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 LayerArgument: TypeAlias = bool | int | float | str | tuple[int, ...]
 LossArgument: TypeAlias = bool | int | float | Tensor
@@ -114,6 +115,9 @@ class Question:
     vectors: Mapping[str, Tensor] = field(default_factory=dict)
     batched: bool = False
     return_gradients: bool = False
+    per_sample_result: str = "FULL"
+    max_norm: float = 0.0
+    is_grads_batched: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,13 @@ class Answer:
     loss: Tensor | None = None
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
     products: Mapping[str, Tensor] = field(default_factory=dict)
+    norms: Tensor | None = None
 
 
 def forward(model: Hosted, question: Question) -> Answer:
     """Computes `model(input)`; a model in training mode has changed its statistics afterwards, so use it once."""
     with refusals(), torch.no_grad():
-        return Answer(_run(model, question, question.input).cpu())
+        return Answer(run(model, question, question.input).cpu())
 
 
 def gradient(model: Hosted, question: Question) -> Answer:
@@ -145,7 +150,8 @@ def draws_random_numbers(model: Hosted) -> bool:
     return any(isinstance(module, _RANDOM) for module in model.modules())
 
 
-def _run(model: Hosted, question: Question, x: Tensor) -> Tensor:
+def run(model: Hosted, question: Question, x: Tensor) -> Tensor:
+    """The output for an input, with the question's mode and seed."""
     model.train(question.training)
     if question.training:
         torch.manual_seed(question.seed)
@@ -153,7 +159,8 @@ def _run(model: Hosted, question: Question, x: Tensor) -> Tensor:
     return output
 
 
-def _leaves(model: Hosted, question: Question, x: Tensor) -> dict[str, Tensor]:
+def leaves_of(model: Hosted, question: Question, x: Tensor) -> dict[str, Tensor]:
+    """What the question differentiates by, by name."""
     globs = question.wrt or ("*",)
     leaves: dict[str, Tensor] = {
         name: parameter
@@ -166,8 +173,8 @@ def _leaves(model: Hosted, question: Question, x: Tensor) -> dict[str, Tensor]:
 def _one_gradient(model: Hosted, question: Question) -> Answer:
     # Not a copy: where a row lies in memory can change its last bit.
     x = question.input.detach().requires_grad_("input" in question.wrt)
-    output = _run(model, question, x)
-    loss, gradients = _backward(output, _leaves(model, question, x), question, retain=False)
+    output = run(model, question, x)
+    loss, gradients = _backward(output, leaves_of(model, question, x), question, retain=False)
     return Answer(output.detach().cpu(), loss, gradients)
 
 
@@ -177,11 +184,24 @@ def _backward(
     loss = None if question.loss is None else question.loss.of(output)
     value = output if loss is None else loss
     vector = None if question.grad_output is None else question.grad_output.to(value.dtype).to(value.device)
-    found = torch.autograd.grad(
-        value, list(leaves.values()), vector, retain_graph=retain, allow_unused=True, materialize_grads=True
-    )
+    found = vector_gradients(value, list(leaves.values()), vector, batched=question.is_grads_batched, retain=retain)
     gradients = {name: gradient.cpu() for name, gradient in zip(leaves, found, strict=True)}
     return None if loss is None else loss.detach().cpu(), gradients
+
+
+def vector_gradients(
+    value: Tensor, leaves: Sequence[Tensor], vector: Tensor | None, *, batched: bool, retain: bool = False
+) -> tuple[Tensor, ...]:
+    """The gradients for a vector, or for each of several."""
+    options = {"allow_unused": True, "materialize_grads": True}
+    if not batched or vector is None:
+        return torch.autograd.grad(value, leaves, vector, retain_graph=retain, **options)
+    try:
+        return torch.autograd.grad(value, leaves, vector, retain_graph=True, is_grads_batched=True, **options)
+    except RuntimeError:
+        # torch cannot vectorise some of its kernels.
+        rows = [torch.autograd.grad(value, leaves, own, retain_graph=True, **options) for own in vector]
+        return tuple(torch.stack(column) for column in zip(*rows, strict=True))
 
 
 def _per_sample(model: Hosted, question: Question) -> Answer:
@@ -192,15 +212,36 @@ def _per_sample(model: Hosted, question: Question) -> Answer:
         raise RefusedError("BatchNorm1d computes its statistics over the rows")
     rows = len(question.input)
     answers = list(_masked_rows(model, question) if _is_random(model, question) else _lone_rows(model, question))
-    leaves = _leaves(model, question, question.input)
+    leaves = leaves_of(model, question, question.input)
     empty = {name: leaf.new_empty(leaf.shape if name == "input" else (0, *leaf.shape)) for name, leaf in leaves.items()}
     if not rows:
-        output = _run(model, question, question.input).detach().cpu()
+        output = run(model, question, question.input).detach().cpu()
         loss = None if question.loss is None else question.loss.of(output)
-        return Answer(output, output.new_empty(0) if loss is not None and not loss.ndim else loss, empty)
+        losses = output.new_empty(0) if loss is not None and not loss.ndim else loss
+        return _condensed(Answer(output, losses, empty), question)
     losses = [answer.loss.reshape(1, *answer.loss.shape[1:]) for answer in answers if answer.loss is not None]
     gradients = {name: torch.cat([_as_row(name, answer.gradients[name]) for answer in answers]) for name in empty}
-    return Answer(torch.cat([answer.output for answer in answers]), torch.cat(losses) if losses else None, gradients)
+    output = torch.cat([answer.output for answer in answers])
+    return _condensed(Answer(output, torch.cat(losses) if losses else None, gradients), question)
+
+
+def _condensed(answer: Answer, question: Question) -> Answer:
+    """What is asked of the gradients of all rows."""
+    if question.per_sample_result == "FULL":
+        return answer
+    dtype = answer.output.dtype
+    rows = [[gradient[i].to(dtype) for gradient in answer.gradients.values()] for i in range(len(answer.output))]
+    norms = torch.stack([get_total_norm(row) for row in rows]) if rows else answer.output.new_empty(0)
+    if question.per_sample_result == "NORMS":
+        return replace(answer, gradients={}, norms=norms)
+    sums = {name: torch.zeros_like(gradient.sum(0)) for name, gradient in answer.gradients.items()}
+    for row in rows:
+        parameters = [nn.Parameter(own) for own in row]
+        for parameter, own in zip(parameters, row, strict=True):
+            parameter.grad = own.clone()
+        clip_grad_norm_(parameters, question.max_norm)
+        sums = {name: sum_ + own.grad for (name, sum_), own in zip(sums.items(), parameters, strict=True)}
+    return replace(answer, gradients=sums, norms=norms)
 
 
 def _as_row(name: str, gradient: Tensor) -> Tensor:
@@ -230,8 +271,8 @@ def _masked_rows(model: Hosted, question: Question) -> Iterator[Answer]:
     # A row alone would draw another mask than it has in the batch, so the batch is computed once and each row's
     # loss goes back through it.
     x = question.input.detach().requires_grad_("input" in question.wrt)
-    batch = _run(model, question, x)
-    leaves = _leaves(model, question, x)
+    batch = run(model, question, x)
+    leaves = leaves_of(model, question, x)
     for index in range(len(x)):
         output = batch[index : index + 1]
         loss, gradients = _backward(output, leaves, _row(question, index), retain=True)

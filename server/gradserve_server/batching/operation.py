@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from gradserve_server.engine import forward, gradient, hvp, jvp
+from gradserve_server.engine import forward, gradient, gradient_check, hvp, jacobian, jvp
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations import (
+    CheckGradientsCall,
+    CheckGradientsResult,
     ForwardCall,
     ForwardResult,
     GradientCall,
     GradientResult,
     HvpCall,
     HvpResult,
+    JacobianCall,
+    JacobianResult,
     JvpCall,
     JvpResult,
     Result,
@@ -43,5 +47,9 @@ class Operation(Generic[CallT, ResultT]):
 
 FORWARD: Final[Operation[ForwardCall, ForwardResult]] = Operation("forward", forward.prepare, forward.compute)
 GRADIENT: Final[Operation[GradientCall, GradientResult]] = Operation("gradient", gradient.prepare, gradient.compute)
+JACOBIAN: Final[Operation[JacobianCall, JacobianResult]] = Operation("jacobian", jacobian.prepare, jacobian.compute)
 JVP: Final[Operation[JvpCall, JvpResult]] = Operation("jvp", jvp.prepare, jvp.compute)
 HVP: Final[Operation[HvpCall, HvpResult]] = Operation("hvp", hvp.prepare, hvp.compute)
+CHECK_GRADIENTS: Final[Operation[CheckGradientsCall, CheckGradientsResult]] = Operation(
+    "check_gradients", gradient_check.prepare, gradient_check.compute
+)

@@ -14,6 +14,7 @@ from gradserve_server.engine.objective import objective_of
 from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.row_losses import RowLoss, Shares, differentiate
 from gradserve_server.engine.rows import join, part, spans
+from gradserve_server.engine.shapes import Shape
 from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations import Array
@@ -64,7 +65,8 @@ def _together(
     model: Model, row_loss: RowLoss, works: Sequence[GradientWork], outputs: Sequence[Tensor]
 ) -> Sequence[Evaluation]:
     output = outputs[0] if len(outputs) == 1 else torch.cat(list(outputs))
-    shares = _shares(model, row_loss, works, outputs)
+    rows, counted = [output.size(0) for output in outputs], [work.counted for work in works]
+    shares = shares_of(model, row_loss, works, tuple(output.shape[1:]), rows, counted)
     losses, grad_output = differentiate(row_loss, output, shares)
     values, places = to_numpy(losses), spans(shares.rows)
     # Of a loss that is not reduced each row has a value, else each request.
@@ -73,15 +75,22 @@ def _together(
     return [Evaluation(part(values, rows), gradient) for rows, gradient in zip(own, parts, strict=True)]
 
 
-def _shares(model: Model, row_loss: RowLoss, works: Sequence[GradientWork], outputs: Sequence[Tensor]) -> Shares:
-    output_row = tuple(outputs[0].shape[1:])
+def shares_of(
+    model: Model,
+    row_loss: RowLoss,
+    works: Sequence[GradientWork],
+    output_row: Shape,
+    rows: Sequence[int],
+    counted: Sequence[int],
+) -> Shares:
+    """What requests bring to their common loss: their tensors, and in how many shares of how many rows they count."""
     losses = [work.call.loss for work in works if work.call.loss is not None]
     targets = [loss.target for loss in losses if loss.target is not None]
     vectors = [work.call.grad_output for work in works if work.call.grad_output is not None]
     dtype = torch.int64 if row_loss.by_id else model.dtype
     return Shares(
-        rows=[output.size(0) for output in outputs],
-        counted=[work.counted for work in works],
+        rows=rows,
+        counted=counted,
         target=join(targets, row_loss.target_row(output_row), dtype, model.device) if targets else None,
         vector=join(vectors, row_loss.value_row(output_row), model.dtype, model.device) if vectors else None,
     )

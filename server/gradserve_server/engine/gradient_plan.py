@@ -12,6 +12,7 @@ import torch
 
 from gradserve_server.config import Limits
 from gradserve_server.engine.binding import BoundLoss
+from gradserve_server.engine.gradient_options import check_options
 from gradserve_server.engine.input_plan import InputPlan, InputPlans
 from gradserve_server.engine.mlp import Blueprint
 from gradserve_server.engine.objective_plan import bind_objective
@@ -19,7 +20,8 @@ from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.row_losses import RowLoss, row_loss
 from gradserve_server.engine.shapes import Shape
 from gradserve_server.engine.signature import Signature
-from gradserve_server.errors import InvalidArgument
+from gradserve_server.errors import InvalidArgument, ResourceExhausted
+from gradserve_server.operations import PerSampleResult
 from gradserve_server.selection import Selection, select
 
 _REMEMBERED = 256
@@ -96,16 +98,22 @@ class GradientPlans:
         own = signature.input
         input_plan = self._inputs.plan(own.dtype, own.shape, signature.training, signature.deterministic)
         selection = select(signature.wrt, self._requires_grad)
+        check_options(signature, selection)
         if signature.per_sample:
             self._check_rows(signature)
         loss = bind_objective(
-            signature.loss, signature.grad_output, input_plan.output_shape, per_sample=signature.per_sample
+            signature.loss,
+            signature.grad_output,
+            input_plan.output_shape,
+            per_sample=signature.per_sample,
+            batched=signature.is_grads_batched,
         )
+        self._check_vectors(signature, input_plan.rows)
         self._check_reply(signature, selection, input_plan.output_shape, loss)
         return GradientPlan(
             input=input_plan,
-            key=None if signature.per_sample else input_plan.row or None,
-            cost=_PASSES * input_plan.cost,
+            key=None if signature.per_sample or signature.is_grads_batched else input_plan.row or None,
+            cost=_PASSES * input_plan.cost * _vectors(signature),
             large=self._parameter_elements(selection) * self._dtype.itemsize > _LARGEST_IN_BATCH,
             selection=selection,
             names=frozenset(selection.parameters),
@@ -124,20 +132,35 @@ class GradientPlans:
         if self._blueprint.mixes_rows(training=signature.training):
             message = "per_sample has no meaning where BatchNorm1d computes its statistics over the rows"
             raise InvalidArgument(message, field="per_sample", reason="ROWS_NOT_INDEPENDENT")
+        if not (signature.training and self._blueprint.random):
+            # A layer may take several rows and refuse a single one; but where masks are drawn, it is for all at once.
+            shape = (min(1, signature.input.shape[0]), *signature.input.shape[1:])
+            self._inputs.plan(signature.input.dtype, shape, signature.training, signature.deterministic)
+
+    def _check_vectors(self, signature: Signature, rows: int) -> None:
+        vectors = _vectors(signature)
+        if vectors > 1 and vectors * rows > self._limits.max_rows:
+            message = f"{vectors} vectors for {rows} rows are more than the {self._limits.max_rows} rows that this "
+            raise ResourceExhausted(message + "server allows: send fewer at a time", field="grad_output.shape")
 
     def _check_reply(
         self, signature: Signature, selection: Selection, output_shape: Shape, loss: BoundLoss | None
     ) -> None:
         own = signature.input
-        repeats = own.shape[0] if signature.per_sample else 1
+        samples = own.shape[0] if signature.per_sample else 1
+        is_full = signature.per_sample_result in {None, PerSampleResult.FULL}
+        repeats = samples * _vectors(signature) if is_full else 1
+        if signature.per_sample_result is PerSampleResult.NORMS:
+            repeats = 0
         parameters = self._parameter_elements(selection) * repeats
-        elements = parameters
+        elements = parameters if is_full else parameters + samples
         if loss is not None:
-            elements += repeats if signature.grad_output is None else math.prod(loss.value_shape)
+            elements += samples if signature.grad_output is None else math.prod(loss.value_shape)
         if signature.return_output:
             elements += math.prod(output_shape)
-        if selection.input:
-            elements += math.prod(own.shape) * math.ceil(own.dtype.itemsize / self._dtype.itemsize)
+        if selection.input and is_full:
+            each = math.ceil(own.dtype.itemsize / self._dtype.itemsize)
+            elements += math.prod(own.shape) * _vectors(signature) * each
         field, advice = "input.shape", "send fewer rows at a time"
         if parameters:
             field, advice = "wrt", f"name fewer parameters in wrt, or {advice}"
@@ -151,3 +174,8 @@ def _row_loss(signature: Signature, loss: BoundLoss | None, row: Shape) -> RowLo
     if len(row) > 1 and loss is not None and loss.kind.of_classes:
         return None
     return row_loss("" if signature.loss is None else signature.loss.name, loss)
+
+
+def _vectors(signature: Signature) -> int:
+    vector = signature.grad_output
+    return vector.shape[0] if signature.is_grads_batched and vector is not None else 1

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
-from torch import Tensor
-from torch.func import jvp, vmap
 
 from gradserve_server.engine.directions import check_count, check_directions, shapes_of, to_tensors
 from gradserve_server.engine.model import Model
+from gradserve_server.engine.pushforward import push_all, pushforward
 from gradserve_server.engine.reply import check_reply
-from gradserve_server.engine.tensors import aligned, to_numpy
+from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations import JvpCall, JvpResult
-from gradserve_server.selection import INPUT
 
 _PASSES = 2
 """Each direction costs about as much as the forward that it goes along with."""
-
-Leaves: TypeAlias = Mapping[str, Tensor]
-"""By parameter name, the input's under "input"."""
-
-Push: TypeAlias = Callable[[Leaves], tuple[Tensor, Tensor]]
-"""From tangents to the output and its tangent."""
-
-# At its first use torch compiles what it needs for this, a sixth of a second, and warns that it does so in a deprecated
-# way: have that before anybody waits.
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    jvp(torch.sin, (torch.zeros(()),), (torch.zeros(()),))
 
 
 @dataclass(slots=True, eq=False)
@@ -83,36 +67,9 @@ def _computed(model: Model, work: JvpWork) -> JvpResult:
     # Some of torch's forward-mode formulas, such as that of Mish, round in another way where there is no tape.
     with model.computing("Jvp", call) as seed, torch.set_grad_enabled(call.deterministic):
         tangents = to_tensors(model, call.tangents, deterministic=call.deterministic)
-        push = _push(model, call, seed)
-        output, product = push(tangents) if work.count is None else _batched(push, tangents, work.count, call)
+        push = pushforward(model, call, call.tangents, seed)
+        if work.count is None:
+            output, product = push(tangents)
+        else:
+            output, product = push_all(push, tangents, work.count, deterministic=call.deterministic)
         return JvpResult(to_numpy(product), to_numpy(output) if call.return_output else None, seed)
-
-
-def _push(model: Model, call: JvpCall, seed: int | None) -> Push:
-    """The model at the request's point, as a function of tangents alone."""
-    value = model.leaf(call).to(model.dtype)
-    point = {name: value if name == INPUT else model.parameters[name].detach() for name in call.tangents}
-
-    def output_of(leaves: Leaves) -> Tensor:
-        parameters = {name: leaf for name, leaf in leaves.items() if name != INPUT}
-        return model.run(leaves.get(INPUT, value), training=call.training, parameters=parameters)
-
-    def push(tangents: Leaves) -> tuple[Tensor, Tensor]:
-        model.reseed(seed)
-        # The third is for functions that return more than the output.
-        output, product, *_ = jvp(output_of, (point,), (tangents,))
-        return output, product
-
-    return push
-
-
-def _batched(push: Push, tangents: Leaves, count: int, call: JvpCall) -> tuple[Tensor, Tensor]:
-    if not call.deterministic:
-        try:
-            # The output does not depend on the tangents.
-            return vmap(push, randomness="same", out_dims=(None, 0))(tangents)  # type: ignore[arg-type] # None is one
-        except RuntimeError:
-            # RReLU has no batching rule. What torch refuses for another reason, the loop will meet again.
-            pass
-    pairs = [push({name: aligned(tangent[index]) for name, tangent in tangents.items()}) for index in range(count)]
-    return pairs[0][0], torch.stack([product for _, product in pairs])

@@ -13,6 +13,7 @@ from gradserve_server.engine.criterion import Criterion
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import Shape
 from gradserve_server.engine.tensors import aligned, to_torch
+from gradserve_server.engine.vector_gradients import vector_gradients
 from gradserve_server.operations import ObjectiveCall
 
 
@@ -24,11 +25,13 @@ class Objective:
         criterion: The loss; None to differentiate the output itself.
         vector: `grad_outputs` of torch.autograd.grad; None where the loss is a scalar.
         output_shape: The shape of the output that it is for.
+        is_grads_batched: Whether the vector is several, one behind the other.
     """
 
     criterion: Criterion | None
     vector: Tensor | None
     output_shape: Shape
+    is_grads_batched: bool = False
 
     def value(self, output: Tensor) -> Tensor:
         """What is differentiated.
@@ -44,8 +47,10 @@ class Objective:
     def gradients(
         self, output: Tensor, leaves: Sequence[Tensor], *, retain_graph: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The value for an output and its gradient with respect to each leaf."""
+        """The value for an output and its gradient with respect to each leaf, or those for each vector [K, *shape]."""
         value = self.value(output)
+        if self.vector is not None and self.is_grads_batched:
+            return value, vector_gradients(value, leaves, self.vector)
         return value, torch.autograd.grad(value, leaves, self.vector, retain_graph=retain_graph)
 
     def per_row(self) -> dict[str, Tensor]:
@@ -63,7 +68,9 @@ class Objective:
         return self.on({name: tensor[index : index + 1] for name, tensor in self.per_row().items()})
 
 
-def objective_of(model: Model, loss: BoundLoss | None, call: ObjectiveCall, output_shape: Shape) -> Objective:
+def objective_of(
+    model: Model, loss: BoundLoss | None, call: ObjectiveCall, output_shape: Shape, *, is_grads_batched: bool = False
+) -> Objective:
     """What a checked request differentiates, its tensors on the model's device."""
     vector = None
     if call.grad_output is not None:
@@ -72,4 +79,4 @@ def objective_of(model: Model, loss: BoundLoss | None, call: ObjectiveCall, outp
     criterion = None
     if loss is not None and call.loss is not None:
         criterion = loss.criterion(call.loss, model.dtype, model.device)
-    return Objective(criterion, vector, output_shape)
+    return Objective(criterion, vector, output_shape, is_grads_batched)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gradserve_server.engine.shapes import Shape
-from gradserve_server.operations import Array, GradientCall, LossArgument, LossCall
+from gradserve_server.errors import InvalidArgument
+from gradserve_server.operations import Array, GradientCall, LossArgument, LossCall, PerSampleResult
 
 
 class TensorType(NamedTuple):
@@ -27,6 +28,17 @@ class Number(NamedTuple):
 
     type: type
     value: float
+
+
+def check_batched(sent: Shape, shape: Shape, field: str) -> None:
+    """Refuse a tensor that does not hold several of a shape, one behind the other.
+
+    Raises:
+        InvalidArgument: If it does not.
+    """
+    if not sent or sent[0] < 1 or sent[1:] != shape:
+        wanted = ", ".join(("K", *map(str, shape)))
+        raise InvalidArgument(f"must have shape [{wanted}] with K > 0, got {list(sent)}", field=f"{field}.shape")
 
 
 ArgumentType: TypeAlias = TensorType | Number
@@ -49,6 +61,8 @@ class Signature(NamedTuple):
     deterministic: bool
     wrt: tuple[str, ...]
     per_sample: bool
+    per_sample_result: PerSampleResult | None
+    is_grads_batched: bool
     return_output: bool
     loss: LossSignature | None
     grad_output: TensorType | None
@@ -62,6 +76,8 @@ def signature_of(call: GradientCall) -> Signature:
         call.deterministic,
         call.wrt,
         call.per_sample,
+        call.per_sample_result,
+        call.is_grads_batched,
         call.return_output,
         loss_signature(call.loss),
         TensorType.of(call.grad_output),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
 from gradserve_server.engine.rows import part
-from gradserve_server.engine.rules import rule_of
+from gradserve_server.engine.rules import Rule, rule_of
 
 
 class Segment(NamedTuple):
@@ -23,6 +23,10 @@ class Segment(NamedTuple):
 
     rows: slice | None
     parameters: AbstractSet[str]
+
+
+_Collect: TypeAlias = Callable[[Rule, AbstractSet[str], Tensor, Tensor], None]
+"""Takes a layer, which of its parameters are wanted, the gradient of its output, and its input."""
 
 
 class Stack:
@@ -74,14 +78,69 @@ class Stack:
         """
         gradients: list[dict[str, Tensor]] = [{} for _ in segments]
         wanted = frozenset[str]().union(*(segment.parameters for segment in segments))
+
+        def collect(rule: Rule, here: AbstractSet[str], grad_output: Tensor, value: Tensor) -> None:
+            for (rows, parameters), found in zip(segments, gradients, strict=True):
+                if names := here & parameters:
+                    found.update(rule.grad_parameters(part(grad_output, rows), part(value, rows), names))
+
+        return self._back(values, grad_output, wanted, collect, to_input=to_input), gradients
+
+    def backward_of_groups(
+        self,
+        values: Sequence[Tensor],
+        grad_output: Tensor,
+        groups: int,
+        parameters: AbstractSet[str],
+        *,
+        to_input: bool,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `backward`, with the rows in groups of equal size, each with gradients of its own: [groups, *shape]."""
+        gradients: dict[str, Tensor] = {}
+
+        def collect(rule: Rule, names: AbstractSet[str], grad_output: Tensor, value: Tensor) -> None:
+            own = _grouped(grad_output, groups), _grouped(value, groups)
+            gradients.update(rule.grad_parameters_of_groups(*own, names))
+
+        return self._back(values, grad_output, parameters, collect, to_input=to_input), gradients
+
+    def norms_of_groups(
+        self,
+        values: Sequence[Tensor],
+        grad_output: Tensor,
+        groups: int,
+        parameters: AbstractSet[str],
+        *,
+        to_input: bool,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As `backward_of_groups`, of each parameter's gradients only the 2-norms [groups]."""
+        norms: list[Tensor] = []
+
+        def collect(rule: Rule, names: AbstractSet[str], grad_output: Tensor, value: Tensor) -> None:
+            own = _grouped(grad_output, groups), _grouped(value, groups)
+            norms.extend(rule.grad_norms_of_groups(*own, names))
+
+        return self._back(values, grad_output, parameters, collect, to_input=to_input), norms
+
+    def _back(
+        self,
+        values: Sequence[Tensor],
+        grad_output: Tensor,
+        wanted: AbstractSet[str],
+        collect: _Collect,
+        *,
+        to_input: bool,
+    ) -> Tensor:
         for index in range(len(self._rules) - 1, -1, -1):
             rule, value, output = self._rules[index], values[index], values[index + 1]
             if rule.parameters and (here := wanted & rule.parameters):
-                for (rows, parameters), found in zip(segments, gradients, strict=True):
-                    if names := here & parameters:
-                        found.update(rule.grad_parameters(part(grad_output, rows), part(value, rows), names))
+                collect(rule, here, grad_output, value)
                 wanted -= here
             if not (wanted or to_input):
                 break
             grad_output = rule.grad_input(grad_output, value, output)
-        return grad_output, gradients
+        return grad_output
+
+
+def _grouped(rows: Tensor, groups: int) -> Tensor:
+    return rows.reshape(groups, -1, *rows.shape[1:])

@@ -40,13 +40,20 @@ def _check_ids(loss: BoundLoss, ids: Array) -> int:
     least, greatest = _range(ids)
     if lowest <= least and greatest < classes and not least <= ignore_index <= greatest:
         return 0
-    is_ignored = ids == ignore_index if "ignore_index" in loss.kind.arguments else np.zeros(ids.shape, bool)
+    is_ignored = ignored_ids(loss, ids)
     wrong = ((ids < lowest) | (ids >= classes)) & ~is_ignored
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         message = f"class id {ids[place]} at {list(place)} is out of range for {classes} classes"
         raise InvalidArgument(message, field="loss.target", reason="CLASS_OUT_OF_RANGE")
     return int(np.count_nonzero(is_ignored))
+
+
+def ignored_ids(loss: BoundLoss, ids: Array) -> Array:
+    """Which class ids of a target a loss ignores."""
+    if "ignore_index" not in loss.kind.arguments:
+        return np.zeros(ids.shape, bool)
+    return np.asarray(ids == loss.numbers.get("ignore_index", _DEFAULT_IGNORE_INDEX))
 
 
 def _range(ids: Array) -> tuple[int, int]:

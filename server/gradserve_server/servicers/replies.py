@@ -7,14 +7,24 @@ from functools import lru_cache
 from typing import Final
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.operations import ForwardResult, GradientResult, HvpResult, JvpResult
+from gradserve_server.operations import (
+    CheckGradientsResult,
+    ForwardResult,
+    GradientResult,
+    HvpResult,
+    JacobianResult,
+    JvpResult,
+)
 from gradserve_server.servicers.encoding import REMEMBERED, Part, head, map_entry, tensor_field, varint
 from gradserve_server.status import Failure
 
 _OUTPUT: Final = inference_pb2.ForwardResponse.OUTPUT_FIELD_NUMBER
 _LOSS: Final = inference_pb2.GradientResponse.LOSS_FIELD_NUMBER
 _GRADIENT_OUTPUT: Final = inference_pb2.GradientResponse.OUTPUT_FIELD_NUMBER
+_NORMS: Final = inference_pb2.GradientResponse.NORMS_FIELD_NUMBER
 _GRADIENTS: Final = inference_pb2.GradientResponse.GRADIENTS_FIELD_NUMBER
+_JACOBIANS: Final = inference_pb2.JacobianResponse.JACOBIANS_FIELD_NUMBER
+_JACOBIAN_OUTPUT: Final = inference_pb2.JacobianResponse.OUTPUT_FIELD_NUMBER
 _JVP: Final = inference_pb2.JvpResponse.JVP_FIELD_NUMBER
 _JVP_OUTPUT: Final = inference_pb2.JvpResponse.OUTPUT_FIELD_NUMBER
 _HVP_LOSS: Final = inference_pb2.HvpResponse.LOSS_FIELD_NUMBER
@@ -58,6 +68,38 @@ def hvp_reply(result: HvpResult, version: int) -> bytes:
     return b"".join(parts)
 
 
+def jacobian_reply(result: JacobianResult, version: int) -> bytes:
+    """The bytes of a JacobianResponse."""
+    parts: list[Part] = []
+    for name, jacobian in result.jacobians.items():
+        parts += map_entry(_JACOBIANS, name, jacobian)
+    if result.output is not None:
+        parts += tensor_field(_JACOBIAN_OUTPUT, result.output)
+    parts.append(inference_pb2.JacobianResponse(version=version, seed=result.seed).SerializeToString())
+    return b"".join(parts)
+
+
+def check_gradients_reply(result: CheckGradientsResult, version: int) -> bytes:
+    """The bytes of a CheckGradientsResponse."""
+    checks = [
+        inference_pb2.GradientCheck(
+            name=check.name,
+            wrt=check.wrt,
+            passed=check.passed,
+            value=check.value,
+            threshold=check.threshold,
+            remainders=[
+                inference_pb2.TaylorRemainder(step=own.step, remainder=own.remainder) for own in check.remainders
+            ],
+            skipped_reason=check.skipped_reason,
+        )
+        for check in result.checks
+    ]
+    passed = all(check.passed for check in result.checks)
+    response = inference_pb2.CheckGradientsResponse(passed=passed, checks=checks, version=version, seed=result.seed)
+    return response.SerializeToString()
+
+
 def forward_answer(request_id: int, result: ForwardResult, version: int) -> bytes:
     """The bytes of a ForwardStreamResponse."""
     return _answer(request_id, _forward_parts(result, version))
@@ -95,6 +137,8 @@ def _gradient_parts(result: GradientResult, version: int) -> Sequence[Part]:
         parts += tensor_field(_GRADIENT_OUTPUT, result.output)
     for name, gradient in result.gradients.items():
         parts += map_entry(_GRADIENTS, name, gradient)
+    if result.norms is not None:
+        parts += tensor_field(_NORMS, result.norms)
     parts.append(_gradient_end(version, result.seed))
     return parts
 
