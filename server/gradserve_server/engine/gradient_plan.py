@@ -140,8 +140,8 @@ class GradientPlans:
     def _check_vectors(self, signature: Signature, rows: int) -> None:
         vectors = _vectors(signature)
         if vectors > 1 and vectors * rows > self._limits.max_rows:
-            message = f"{vectors} vectors for {rows} rows are more than the {self._limits.max_rows} rows that this "
-            raise ResourceExhausted(message + "server allows: send fewer at a time", field="grad_output.shape")
+            message = f"{vectors} vectors for {rows} rows are more than this server allows: send fewer at a time"
+            raise ResourceExhausted(message, field="grad_output.shape", reason="TOO_MANY_DIRECTIONS")
 
     def _check_reply(
         self, signature: Signature, selection: Selection, output_shape: Shape, loss: BoundLoss | None
