@@ -88,7 +88,7 @@ class BatchFact(NamedTuple):
 
     Attributes:
         model: The model's name in the registry.
-        operation: "forward" or "gradient".
+        operation: What was asked, such as "forward".
         reason: Why it was released then.
         rows: Of all its requests.
         seconds: How long it was computed.
@@ -108,7 +108,7 @@ class RequestFact(NamedTuple):
 
     Attributes:
         model: The model's name in the registry, never a name that only a request has.
-        operation: "forward" or "gradient".
+        operation: What was asked, such as "forward".
         outcome: How it ended.
         seconds: From its arrival to its reply or refusal.
         rows: The product of its input's leading dimensions; 0 if it was not computed.

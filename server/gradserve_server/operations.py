@@ -196,6 +196,24 @@ class HvpCall(ObjectiveCall):
 
 
 @dataclass(slots=True, eq=False)
+class CheckGradientsCall(ForwardCall):
+    """One CheckGradients.
+
+    Attributes:
+        has_input: Whether there is an input; else some rows are drawn.
+        loss: What is differentiated; None for the output, weighted by random numbers.
+    """
+
+    has_input: bool = True
+    loss: LossCall | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        return self.input.nbytes + (0 if self.loss is None else self.loss.nbytes)
+
+
+@dataclass(slots=True, eq=False)
 class ForwardResult:
     """The answer to a ForwardCall; `seed` is None where nothing was random."""
 
@@ -265,6 +283,40 @@ class JacobianResult:
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
         return _are_finite(self.output, *self.jacobians.values())
+
+
+@dataclass(frozen=True)
+class TaylorRemainder:
+    """What a first-order Taylor expansion leaves after a step."""
+
+    step: float
+    remainder: float
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """One check of derivatives, as on the wire."""
+
+    name: str
+    wrt: str
+    passed: bool
+    value: float
+    threshold: float
+    remainders: tuple[TaylorRemainder, ...] = ()
+    skipped_reason: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class CheckGradientsResult:
+    """The answer to a CheckGradientsCall, and the seed that it drew from."""
+
+    checks: tuple[GradientCheck, ...]
+    seed: int
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether everything that was measured is finite."""
+        return all(math.isfinite(check.value) for check in self.checks)
 
 
 def _are_finite(*arrays: Array | None) -> bool:

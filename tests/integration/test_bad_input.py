@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gradserve.v1 import inference_pb2, inference_pb2_grpc, model_pb2, model_pb2_grpc
-from tests.integration import bad_inference, bad_models
+from tests.integration import bad_inference, bad_models, bad_products, bad_rows
 from tests.integration.bad_input import VICTIM, Row, method_of, reason_of, refusal, tensor, values
 from tests.support.server import RunningServer
 
@@ -24,6 +24,8 @@ GOOD_GRADIENT = bad_inference.gradient(loss=bad_inference.MSE)
 REQUESTS = (
     GOOD_FORWARD,
     GOOD_GRADIENT,
+    bad_products.jvp({"input": bad_inference.X}),
+    bad_products.hvp({"input": bad_inference.X}),
     bad_models.create(),
     bad_models.update("device", device="cpu"),
     model_pb2.GetModelRequest(name=VICTIM),
@@ -76,7 +78,7 @@ def unharmed(rpcs: Rpcs) -> Iterator[None]:
     assert rpcs.state() == before
 
 
-@pytest.mark.parametrize("row", [*bad_inference.ROWS, *bad_models.ROWS], ids=str)
+@pytest.mark.parametrize("row", [*bad_inference.ROWS, *bad_products.ROWS, *bad_rows.ROWS, *bad_models.ROWS], ids=str)
 def test_it_is_refused_with_its_status_its_field_and_a_reason(rpcs: Rpcs, unharmed: None, row: Row) -> None:
     row.check(rpcs.channel)
 

@@ -28,20 +28,23 @@ def disagreements(actual: Answer, expected: Answer, *, dtype: str, exact: bool) 
         exact: Whether every bit counts.
     """
     tolerance = 0.0 if exact else TOLERANCES[dtype]
-    yield from _difference("output", actual.output, expected.output, tolerance)
-    if (actual.loss is None) != (expected.loss is None):
-        yield f"loss is {actual.loss}, not {expected.loss}"
-    elif actual.loss is not None and expected.loss is not None:
-        yield from _difference("loss", actual.loss, expected.loss, tolerance)
-    if (actual.norms is None) != (expected.norms is None):
-        yield f"the norms are {actual.norms}, not {expected.norms}"
-    elif actual.norms is not None and expected.norms is not None:
-        yield from _difference("norms", actual.norms, expected.norms, tolerance)
-    if set(actual.gradients) != set(expected.gradients):
-        yield f"the gradients are of {sorted(actual.gradients)}, not of {sorted(expected.gradients)}"
+    found, wanted = _tensors(actual), _tensors(expected)
+    if set(found) != set(wanted):
+        yield f"the answer holds {sorted(found)}, not {sorted(wanted)}"
         return
-    for name, gradient in expected.gradients.items():
-        yield from _difference(f"gradient of {name}", actual.gradients[name], gradient, tolerance)
+    for name, tensor in wanted.items():
+        yield from _difference(name, found[name], tensor, tolerance)
+
+
+def _tensors(answer: Answer) -> dict[str, torch.Tensor]:
+    """All that an answer holds, by what it is."""
+    return {
+        "output": answer.output,
+        **({} if answer.loss is None else {"loss": answer.loss}),
+        **({} if answer.norms is None else {"norms": answer.norms}),
+        **{f"gradient of {name}": gradient for name, gradient in answer.gradients.items()},
+        **{f"product {name}": product for name, product in answer.products.items()},
+    }
 
 
 def _difference(name: str, actual: torch.Tensor, expected: torch.Tensor, tolerance: float) -> Iterator[str]:

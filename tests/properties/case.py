@@ -49,11 +49,15 @@ class Case:
     max_norm: float = 0.0
     is_grads_batched: bool = False
     return_output: bool = False
+    tangents: Mapping[str, Sample] = field(default_factory=dict)
+    vectors: Mapping[str, Sample] = field(default_factory=dict)
+    batched: bool = False
+    return_gradients: bool = False
 
     @property
     def returns_output(self) -> bool:
         """Whether the reply holds the output: Forward's always does."""
-        return self.return_output or not (self.loss or self.grad_output)
+        return self.return_output or not (self.loss or self.grad_output or self.tangents)
 
     def model(self, device: str) -> Hosted:
         """The model in this process."""
@@ -72,6 +76,10 @@ class Case:
             grad_output=self.grad_output.tensor() if self.grad_output else None,
             wrt=self.wrt,
             per_sample=self.per_sample,
+            tangents={name: sample.tensor() for name, sample in self.tangents.items()},
+            vectors={name: sample.tensor() for name, sample in self.vectors.items()},
+            batched=self.batched,
+            return_gradients=self.return_gradients,
             per_sample_result=self.per_sample_result.replace("UNSPECIFIED", "FULL"),
             max_norm=self.max_norm,
             is_grads_batched=self.is_grads_batched,
@@ -101,6 +109,7 @@ class Case:
             "NaN or infinity in the input": self.input.kind == "nonfinite",
             "frozen parameter": bool(self.frozen),
             **(self._gradient_options() if self.loss or self.grad_output else {}),
+            **(self._direction_options() if self.tangents or self.vectors else {}),
         }
 
     def _gradient_options(self) -> dict[str, bool]:
@@ -121,4 +130,16 @@ class Case:
             "wrt input": "input" in self.wrt,
             "wrt a glob": any("*" in glob for glob in self.wrt),
             "wrt a full name": any("." in glob and "*" not in glob for glob in self.wrt),
+        }
+
+    def _direction_options(self) -> dict[str, bool]:
+        names = {*self.tangents, *self.vectors}
+        return {
+            "directions of the input": "input" in names,
+            "directions of parameters": bool(names - {"input"}),
+            "directions of the input and of parameters": len(names) > 1 and "input" in names,
+            "several directions": self.batched,
+            "several directions in training": self.batched and self.training,
+            "several directions, not deterministic": self.batched and not self.deterministic,
+            "return_gradients": self.return_gradients,
         }

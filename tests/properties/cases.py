@@ -1,7 +1,8 @@
-"""Random cases of Forward and of Gradient."""
+"""Random cases of each operation."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -17,9 +18,8 @@ from tests.support.oracle import Hosted, Layer
 REQUEST_SEEDS = st.sampled_from([None, 0, 1, 123, -1, 2**31, 2**63 - 1, -(2**63)])
 # Never false where an input is not finite: some of torch's kernels lose a NaN in one memory layout, not in another.
 _DETERMINISTIC = st.sampled_from([True, True, False])
-_VECTORS = st.sampled_from([1, 2, 3, 7])
-_RESULTS = st.sampled_from(["UNSPECIFIED", "FULL", "NORMS", "CLIPPED_SUM", "CLIPPED_SUM"])
-_MAX_NORMS = st.sampled_from([0.01, 0.5, 1.0, 7.0])
+_QUARTER = st.sampled_from([True, False, False, False])
+_COUNTS = st.sampled_from([None, None, 1, 2, 3, 5])
 _ROWS = st.sampled_from([1, 2, 2, 3, 3, 4, 5, 17, 0])
 
 
@@ -47,28 +47,27 @@ def forward_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS)
 
 
 @st.composite
-def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] = FLOATS) -> Case:
+def gradient_cases(
+    draw: st.DrawFn,
+    pair: Pair | None,
+    dtypes: tuple[str, ...] = FLOATS,
+    by_row: st.SearchStrategy[bool] = _QUARTER,
+) -> Case:
     """A model and a GradientRequest to it.
 
     Args:
         draw: Given by hypothesis.
         pair: The loss and its reduction; None for a vector-Jacobian product.
         dtypes: Those that the device has.
+        by_row: Whether it is per_sample.
     """
-    per_sample = draw(st.integers(0, 3)) == 0
+    per_sample = draw(by_row)
     kind = KINDS[pair.loss] if pair else Kind()
     shape = draw(shapes(st.just(2) if per_sample else st.sampled_from(kind.ranks)))
     layers, output_shape = draw(stacks.stacks(shape, last=kind.tail))
     loss = draw(losses(pair, output_shape)) if pair else None
     wrt, frozen = draw(leaves(layers))
     input_ = draw(inputs(shape))
-    vector = draw(grad_outputs(loss, output_shape, per_sample=per_sample))
-    batched = vector is not None and not per_sample and draw(st.booleans())
-    if batched and vector is not None:
-        vector = replace(vector, shape=(draw(_VECTORS), *vector.shape))
-    result = draw(_RESULTS) if per_sample else "UNSPECIFIED"
-    if result == "CLIPPED_SUM" and "input" in wrt:
-        result = "NORMS"
     return Case(
         layers,
         input_,
@@ -79,14 +78,62 @@ def gradient_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] =
         seed=draw(REQUEST_SEEDS),
         deterministic=draw(_DETERMINISTIC) or input_.kind == "nonfinite",
         loss=loss,
-        grad_output=vector,
+        grad_output=draw(grad_outputs(loss, output_shape, per_sample=per_sample)),
         wrt=wrt,
         per_sample=per_sample,
-        per_sample_result=result,
-        max_norm=draw(_MAX_NORMS) if result == "CLIPPED_SUM" else 0.0,
-        is_grads_batched=batched,
         return_output=draw(st.booleans()),
     )
+
+
+@st.composite
+def jvp_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS) -> Case:
+    """A model and a JvpRequest to it.
+
+    Args:
+        draw: Given by hypothesis.
+        first: The kind of the model's first layer.
+        dtypes: Those that the device has.
+    """
+    case = draw(forward_cases(first, dtypes))
+    named = _parameter_shapes(case.layers)
+    frozen = tuple(name for name in named if draw(st.integers(0, 3)) == 0)
+    count = draw(_COUNTS)
+    tangents = draw(_directions({**named, "input": case.input.shape}, count))
+    batched, wanted = count is not None, draw(st.booleans())
+    return replace(case, frozen=frozen, tangents=tangents, batched=batched, return_output=wanted)
+
+
+@st.composite
+def hvp_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] = FLOATS) -> Case:
+    """A model and an HvpRequest to it.
+
+    Args:
+        draw: Given by hypothesis.
+        pair: The loss and its reduction; None for the output weighted by a vector.
+        dtypes: Those that the device has.
+    """
+    case = draw(gradient_cases(pair, dtypes, by_row=st.just(False)))
+    named = {**_parameter_shapes(case.layers), "input": case.input.shape}
+    count = draw(_COUNTS)
+    vectors = draw(_directions({name: shape for name, shape in named.items() if name not in case.frozen}, count))
+    # By default gradients are wanted of all parameters, but products of what there are vectors for.
+    batched, gradients = count is not None, draw(st.booleans())
+    return replace(case, vectors=vectors, batched=batched, return_gradients=gradients, return_output=False)
+
+
+@st.composite
+def _directions(draw: st.DrawFn, shapes: Mapping[str, Shape], count: int | None) -> dict[str, Sample]:
+    """Directions of some of the leaves of these shapes, or so many of each."""
+    names = draw(st.lists(st.sampled_from([*shapes]), min_size=1, max_size=4, unique=True))
+    leading = () if count is None else (count,)
+    return {
+        name: Sample("normal", (*leading, *shapes[name]), draw(st.sampled_from(FLOATS)), draw(SEEDS)) for name in names
+    }
+
+
+def _parameter_shapes(layers: tuple[Layer, ...]) -> dict[str, Shape]:
+    with torch.device("meta"):
+        return {name: tuple(parameter.shape) for name, parameter in Hosted(layers).named_parameters()}
 
 
 @st.composite
@@ -118,8 +165,7 @@ def grad_outputs(draw: st.DrawFn, loss: LossCase | None, output_shape: Shape, *,
 @st.composite
 def leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Something to differentiate with respect to, and perhaps a frozen parameter that it leaves out."""
-    with torch.device("meta"):
-        names = [name for name, _ in Hosted(layers).named_parameters()]
+    names = list(_parameter_shapes(layers))
     if not names:
         return ("input",), ()
     name = draw(st.sampled_from(names))

@@ -34,12 +34,25 @@ def effort(pytestconfig: pytest.Config) -> Effort:
     """A brief run is the same each time; a full one draws a new seed, and tells it."""
     # Without tests/properties on the command line pytest reads this file too late for its options.
     if pytestconfig.getoption("properties", default="brief") == "brief":
-        return Effort(forward_cases=6, gradient_cases=10, vector_cases=60, mixes=25, floor=1, seed=0)
+        return Effort(
+            forward_cases=6,
+            gradient_cases=10,
+            vector_cases=60,
+            jvp_cases=2,
+            hvp_cases=2,
+            weighted_hvp_cases=20,
+            mixes=25,
+            floor=1,
+            seed=0,
+        )
     seed = pytestconfig.getoption("properties_seed", default=None)
     return Effort(
         forward_cases=40,
         gradient_cases=60,
         vector_cases=600,
+        jvp_cases=40,
+        hvp_cases=40,
+        weighted_hvp_cases=400,
         mixes=400,
         floor=20,
         seed=random.SystemRandom().randrange(10**6) if seed is None else seed,
@@ -93,5 +106,21 @@ def forward_tally(device: str, report: list[str]) -> Iterator[Tally]:
 def gradient_tally(device: str, report: list[str]) -> Iterator[Tally]:
     """The count of the cases of Gradient on one device, printed at the end of the session."""
     tally = Tally(f"Gradient on {device}")
+    yield tally
+    report.extend(tally.table())
+
+
+@pytest.fixture(scope="session")
+def jvp_tally(device: str, report: list[str]) -> Iterator[Tally]:
+    """The count of the cases of Jvp on one device, printed at the end of the session."""
+    tally = Tally(f"Jvp on {device}")
+    yield tally
+    report.extend(tally.table())
+
+
+@pytest.fixture(scope="session")
+def hvp_tally(device: str, report: list[str]) -> Iterator[Tally]:
+    """The count of the cases of Hvp on one device, printed at the end of the session."""
+    tally = Tally(f"Hvp on {device}")
     yield tally
     report.extend(tally.table())

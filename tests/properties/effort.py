@@ -24,6 +24,9 @@ class Effort:
         forward_cases: How many cases of Forward for each kind of layer.
         gradient_cases: How many cases of Gradient for each loss with each of its reductions.
         vector_cases: How many cases of Gradient with grad_output alone.
+        jvp_cases: How many cases of Jvp for each kind of layer.
+        hvp_cases: How many cases of Hvp for each loss with each of its reductions.
+        weighted_hvp_cases: How many cases of Hvp with grad_output alone.
         mixes: How many times several requests at once.
         floor: How often each choice must have been answered.
         seed: What hypothesis draws from.
@@ -32,6 +35,9 @@ class Effort:
     forward_cases: int
     gradient_cases: int
     vector_cases: int
+    jvp_cases: int
+    hvp_cases: int
+    weighted_hvp_cases: int
     mixes: int
     floor: int
     seed: int

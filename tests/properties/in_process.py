@@ -46,7 +46,7 @@ class Answers:
 
 def answer_together(cases: Sequence[Case], device: Device) -> Answers:
     """Prepare all cases, which are of one model, and compute those together that have a key in common."""
-    model = _model(cases[0], device)
+    model = model_of(cases[0], device)
     found: dict[int, Answer | ServiceError] = {}
     batches: defaultdict[Hashable, list[int]] = defaultdict(list)
     operation = _operation(cases[0])
@@ -69,7 +69,8 @@ def _operation(case: Case) -> ModuleType:
     return gradient if case.loss or case.grad_output else forward
 
 
-def _model(case: Case, device: Device) -> Model:
+def model_of(case: Case, device: Device) -> Model:
+    """The case's model as the engine has it."""
     layers = tuple(architecture.Layer(layer.type, layer.arguments) for layer in case.layers)
     model = build(architecture.Architecture(layers), case.weights_seed, case.dtype, device, Limits())
     flags = {name: name not in case.frozen for name in model.requires_grad}

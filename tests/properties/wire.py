@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import grpc
 import torch
@@ -100,7 +101,7 @@ def gradient_request(case: Case, name: str) -> inference_pb2.GradientRequest:
         training=case.training,
         seed=case.seed,
         deterministic=case.deterministic,
-        loss=_loss(case.loss) if case.loss else None,
+        loss=loss_message(case.loss) if case.loss else None,
         grad_output=encode(case.grad_output.tensor()) if case.grad_output else None,
         wrt=case.wrt,
         per_sample=case.per_sample,
@@ -139,6 +140,13 @@ def read_gradient(reply: inference_pb2.GradientResponse) -> Reply:
     return Reply(answer, reply.version, seed_of(reply))
 
 
+SeededReply: TypeAlias = (
+    inference_pb2.ForwardResponse
+    | inference_pb2.GradientResponse
+    | inference_pb2.JvpResponse
+    | inference_pb2.HvpResponse
+    | inference_pb2.JacobianResponse
+)
 Ask = Callable[[Stubs, Case, str], Reply]
 
 
@@ -146,10 +154,8 @@ def _dtype_name(dtype: tensor_pb2.DataType) -> str:
     return tensor_pb2.DataType.Name(dtype).removeprefix("DATA_TYPE_").lower()
 
 
-def seed_of(
-    reply: inference_pb2.ForwardResponse | inference_pb2.GradientResponse | inference_pb2.JacobianResponse,
-) -> int | None:
-    """The seed that a reply tells, if any."""
+def seed_of(reply: SeededReply) -> int | None:
+    """The seed of a reply, if it has one."""
     return reply.seed if reply.HasField("seed") else None
 
 
@@ -173,7 +179,8 @@ def _layer_argument(value: LayerArgument) -> model_pb2.LayerArgument:
             return model_pb2.LayerArgument(int_list=model_pb2.IntList(values=value))
 
 
-def _loss(case: LossCase) -> inference_pb2.Loss:
+def loss_message(case: LossCase) -> inference_pb2.Loss:
+    """A loss as a message."""
     loss = case.loss()
     return inference_pb2.Loss(
         name=loss.name,

@@ -1,4 +1,4 @@
-"""What torch in process answers to Forward and Gradient: the semantics written down once more, as plainly as can be."""
+"""What torch in process answers to each operation: the semantics written down once more, as plainly as can be."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class RefusedError(Exception):
 
     @property
     def no_kernel(self) -> bool:
-        """Whether torch knows the operation, though not for this dtype."""
-        return "not implemented for" in str(self)
+        """Whether torch knows the operation, though not for this dtype, or not its derivative."""
+        return "not implemented for" in str(self) or "is not implemented" in str(self)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Question:
-    """The computing part of a ForwardRequest or GradientRequest."""
+    """The computing part of a request."""
 
     input: Tensor
     training: bool = False
@@ -111,6 +111,10 @@ class Question:
     grad_output: Tensor | None = None
     wrt: tuple[str, ...] = ()
     per_sample: bool = False
+    tangents: Mapping[str, Tensor] = field(default_factory=dict)
+    vectors: Mapping[str, Tensor] = field(default_factory=dict)
+    batched: bool = False
+    return_gradients: bool = False
     per_sample_result: str = "FULL"
     max_norm: float = 0.0
     is_grads_batched: bool = False
@@ -123,6 +127,7 @@ class Answer:
     output: Tensor
     loss: Tensor | None = None
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    products: Mapping[str, Tensor] = field(default_factory=dict)
     norms: Tensor | None = None
 
 

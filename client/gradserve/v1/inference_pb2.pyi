@@ -782,7 +782,9 @@ class JacobianRequest(_message.Message):
     mode: Global___JacobianMode.ValueType
     """How it is computed. Default: whichever takes fewer passes."""
     chunk_size: _builtins.int
-    """The most products computed at once, as torch.func.jacrev's argument: less memory, and more time. Default: all."""
+    """The most products computed at once, as torch.func.jacrev's argument: less memory, and more time. Default: as many
+    as memory allows.
+    """
     return_output: _builtins.bool
     """Whether to return the output too. Default false."""
     @_builtins.property
@@ -864,8 +866,8 @@ class JacobianResponse(_message.Message):
     @_builtins.property
     def jacobians(self) -> _containers.MessageMap[_builtins.str, _tensor_pb2.Tensor]:
         """The Jacobians by name: for an input [..., in_features] and an output [..., out_features], the "input"'s has the
-        shape [..., out_features, in_features] and a parameter's [..., out_features, *shape]. In the dtype of what was
-        differentiated by.
+        shape [..., out_features, in_features] and a parameter's [..., out_features, *shape]. Where layers work on more than
+        the last dimension, a row has all of these: [N, *output, *input]. In the dtype of what was differentiated by.
         """
 
     @_builtins.property
@@ -1108,7 +1110,9 @@ class CheckGradientsRequest(_message.Message):
     """As in ForwardRequest."""
     @_builtins.property
     def input(self) -> _tensor_pb2.Tensor:
-        """Where to check: as in ForwardRequest. Default: eight rows, normally distributed."""
+        """Next to where to check: as in ForwardRequest, at most 64 rows. Round numbers lie on kinks, so that it is moved at
+        random by a thousandth of its length, and the parameters too. Default: eight rows, normally distributed.
+        """
 
     @_builtins.property
     def loss(self) -> Global___Loss:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from gradserve_server.engine import forward, gradient, hvp, jacobian, jvp
+from gradserve_server.engine import forward, gradient, gradient_check, hvp, jacobian, jvp
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations import (
+    CheckGradientsCall,
+    CheckGradientsResult,
     ForwardCall,
     ForwardResult,
     GradientCall,
@@ -48,3 +50,6 @@ GRADIENT: Final[Operation[GradientCall, GradientResult]] = Operation("gradient",
 JACOBIAN: Final[Operation[JacobianCall, JacobianResult]] = Operation("jacobian", jacobian.prepare, jacobian.compute)
 JVP: Final[Operation[JvpCall, JvpResult]] = Operation("jvp", jvp.prepare, jvp.compute)
 HVP: Final[Operation[HvpCall, HvpResult]] = Operation("hvp", hvp.prepare, hvp.compute)
+CHECK_GRADIENTS: Final[Operation[CheckGradientsCall, CheckGradientsResult]] = Operation(
+    "check_gradients", gradient_check.prepare, gradient_check.compute
+)

@@ -20,7 +20,7 @@ from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.row_losses import RowLoss, row_loss
 from gradserve_server.engine.shapes import Shape
 from gradserve_server.engine.signature import Signature
-from gradserve_server.errors import InvalidArgument
+from gradserve_server.errors import InvalidArgument, ResourceExhausted
 from gradserve_server.operations import PerSampleResult
 from gradserve_server.selection import Selection, select
 
@@ -108,6 +108,7 @@ class GradientPlans:
             per_sample=signature.per_sample,
             batched=signature.is_grads_batched,
         )
+        self._check_vectors(signature, input_plan.rows)
         self._check_reply(signature, selection, input_plan.output_shape, loss)
         return GradientPlan(
             input=input_plan,
@@ -135,6 +136,12 @@ class GradientPlans:
             # A layer may take several rows and refuse a single one; but where masks are drawn, it is for all at once.
             shape = (min(1, signature.input.shape[0]), *signature.input.shape[1:])
             self._inputs.plan(signature.input.dtype, shape, signature.training, signature.deterministic)
+
+    def _check_vectors(self, signature: Signature, rows: int) -> None:
+        vectors = _vectors(signature)
+        if vectors > 1 and vectors * rows > self._limits.max_rows:
+            message = f"{vectors} vectors for {rows} rows are more than this server allows: send fewer at a time"
+            raise ResourceExhausted(message, field="grad_output.shape", reason="TOO_MANY_DIRECTIONS")
 
     def _check_reply(
         self, signature: Signature, selection: Selection, output_shape: Shape, loss: BoundLoss | None

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gradserve_server.engine.tensors import aligned
+
 Named = Mapping[str, Tensor]
 """Tensors by the names of parameters, that of the input being "input"."""
 
@@ -43,7 +45,7 @@ def hessian_vector_products(
         # Taken apart for a batch, some of torch's kernels turn an infinity into NaN.
         if products and all(bool(product.isfinite().all()) for product in products.values()):
             return products
-    each = [_products(roots, [vector[index] for vector in own], leaves) for index in range(count)]
+    each = [_products(roots, [aligned(vector[index]) for vector in own], leaves) for index in range(count)]
     return {name: torch.stack([products[name] for products in each]) for name in leaves}
 
 

@@ -139,7 +139,7 @@ def _leaves(model: Model, work: HvpWork) -> dict[str, Tensor]:
 
 
 def _are_batched(model: Model, call: HvpCall) -> bool:
-    # torch's batching rule for the second derivative of group_norm takes the groups for the batch.
+    # torch's batching rule for the second derivative of group_norm gives wrong numbers for some shapes.
     return not call.deterministic and not any(isinstance(layer, nn.GroupNorm) for layer in model.module.layers)
 
 

@@ -10,7 +10,7 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.shapes import Shape
 from gradserve_server.engine.work import Work
-from gradserve_server.errors import InvalidArgument, ResourceExhausted
+from gradserve_server.errors import InvalidArgument, ResourceExhausted, Unimplemented
 from gradserve_server.operations import JacobianCall, JacobianMode
 from gradserve_server.selection import INPUT, Selection, select
 
@@ -101,9 +101,14 @@ def prepare(model: Model, call: JacobianCall) -> JacobianWork:
 
 def _row(model: Model, call: JacobianCall) -> Shape:
     shape, blueprint = call.input.shape, model.blueprint
+    if blueprint.mixes_rows(training=False):
+        layers = enumerate(model.module.layers)
+        index, layer = next(each for each in layers if not getattr(each[1], "track_running_stats", True))
+        message = f"a row has no Jacobian of its own: layers.{index}, {layer}, computes its statistics over the rows"
+        raise Unimplemented(message, reason="ROWS_NOT_INDEPENDENT")
     if blueprint.mixes_rows(training=call.training):
         message = "a row has no Jacobian of its own where BatchNorm1d computes its statistics over the rows"
-        raise InvalidArgument(message, field="training" if call.training else "model", reason="ROWS_NOT_INDEPENDENT")
+        raise InvalidArgument(message, field="training", reason="ROWS_NOT_INDEPENDENT")
     row = blueprint.row_shape(shape) if shape else ()
     if shape and not row:
         message = "the layers do not agree which dimensions of this input count rows, so that none has a Jacobian"

@@ -64,7 +64,8 @@ def compute(model: Model, works: Sequence[JvpWork]) -> list[JvpResult | ServiceE
 
 def _computed(model: Model, work: JvpWork) -> JvpResult:
     call = work.call
-    with model.computing("Jvp", call) as seed, torch.no_grad():
+    # Some of torch's forward-mode formulas, such as that of Mish, round in another way where there is no tape.
+    with model.computing("Jvp", call) as seed, torch.set_grad_enabled(call.deterministic):
         tangents = to_tensors(model, call.tangents, deterministic=call.deterministic)
         push = pushforward(model, call, call.tangents, seed)
         if work.count is None:

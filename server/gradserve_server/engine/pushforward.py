@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import jvp, vmap
 
 from gradserve_server.engine.model import Model
+from gradserve_server.engine.tensors import aligned
 from gradserve_server.operations import ForwardCall
 from gradserve_server.selection import INPUT
 
@@ -54,5 +55,5 @@ def push_all(push: Push, tangents: Leaves, count: int, *, deterministic: bool) -
         except RuntimeError:
             # RReLU has no batching rule. What torch refuses for another reason, the loop will meet again.
             pass
-    pairs = [push({name: tangent[index] for name, tangent in tangents.items()}) for index in range(count)]
+    pairs = [push({name: aligned(tangent[index]) for name, tangent in tangents.items()}) for index in range(count)]
     return pairs[0][0], torch.stack([product for _, product in pairs])

@@ -25,6 +25,6 @@ def vector_gradients(value: Tensor, leaves: Sequence[Tensor], vectors: Tensor) -
         # Some layer or loss has no batching rule; what torch refuses for another reason, the loop will meet again.
         if vectors.size(0) > _MOST_LOOPED:
             message = f"takes at most {_MOST_LOOPED} vectors where they must go one by one, got {vectors.size(0)}"
-            raise ResourceExhausted(message, field="grad_output.shape", reason="TOO_MANY_VECTORS") from None
+            raise ResourceExhausted(message, field="grad_output.shape", reason="TOO_MANY_DIRECTIONS") from None
         rows = [torch.autograd.grad(value, leaves, vector, retain_graph=True) for vector in vectors]
         return tuple(torch.stack(column) for column in zip(*rows, strict=True))

@@ -40,7 +40,7 @@ def warm_up(model: Model) -> tuple[str, ...]:
     """
     # What a reply may hold is for requests; two rows of a very wide model may be more.
     model = replace(model, limits=replace(model.limits, max_message_bytes=_LARGEST_MESSAGE))
-    shape = _accepted_shape(model)
+    shape = accepted_shape(model)
     example = np.ones(shape, np.float32)
     (answer,) = forward.compute(model, [forward.prepare(model, ForwardCall(example))])
     if isinstance(answer, ServiceError):
@@ -51,7 +51,13 @@ def warm_up(model: Model) -> tuple[str, ...]:
         "Jvp": jvp.compute(model, [jvp.prepare(model, JvpCall(example, tangents={INPUT: example}))]),
         "Hvp": hvp.compute(model, [hvp.prepare(model, _hvp_call(example, vector))]),
     }
-    return ("Forward", *(name for name, (result,) in tried.items() if _is_supported(result)))
+    supported = [name for name, (result,) in tried.items() if _is_supported(result)]
+    if "Gradient" in supported:
+        # What goes back once goes back for each element of a row's output.
+        supported += (
+            ["CheckGradients"] if model.blueprint.mixes_rows(training=False) else ["Jacobian", "CheckGradients"]
+        )
+    return ("Forward", *supported)
 
 
 def _gradient_call(example: Array, vector: Array) -> GradientCall:
@@ -68,7 +74,12 @@ def _is_supported(result: Result | ServiceError) -> bool:
     return not isinstance(result, Unimplemented)
 
 
-def _accepted_shape(model: Model) -> Shape:
+def accepted_shape(model: Model) -> Shape:
+    """The shape of an input of two rows that the layers take.
+
+    Raises:
+        ServiceError: If none is found.
+    """
     first: ServiceError | None = None
     for shape in islice(_candidates(model.blueprint), _TRIES):
         try:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
+import numpy as np
+
 from gradserve.v1 import inference_pb2
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations import (
     Array,
+    CheckGradientsCall,
     ForwardCall,
     GradientCall,
     HvpCall,
@@ -101,6 +104,18 @@ def jacobian_call(request: inference_pb2.JacobianRequest) -> JacobianCall:
         mode=_JACOBIAN_MODES[request.mode],
         chunk_size=request.chunk_size if request.HasField("chunk_size") else None,
         return_output=request.return_output,
+    )
+
+
+def check_gradients_call(request: inference_pb2.CheckGradientsRequest) -> CheckGradientsCall:
+    """The call of a CheckGradientsRequest."""
+    has_input = request.HasField("input")
+    return CheckGradientsCall(
+        input=read_tensor(request.input, "input") if has_input else np.empty(0),
+        seed=request.seed if request.HasField("seed") else None,
+        if_version=request.if_version if request.HasField("if_version") else None,
+        has_input=has_input,
+        loss=read_loss(request.loss) if request.HasField("loss") else None,
     )
 
 

@@ -8,15 +8,23 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.batching.operation import FORWARD, GRADIENT, HVP, JACOBIAN, JVP, Operation
+from gradserve_server.batching.operation import CHECK_GRADIENTS, FORWARD, GRADIENT, HVP, JACOBIAN, JVP, Operation
 from gradserve_server.batching.request import Origin, Request
 from gradserve_server.dispatcher import Dispatcher
-from gradserve_server.errors import InvalidArgument, Unimplemented
+from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations import ForwardCall, Result
 from gradserve_server.rpc import Context
-from gradserve_server.servicers.calls import forward_call, gradient_call, hvp_call, jacobian_call, jvp_call
+from gradserve_server.servicers.calls import (
+    check_gradients_call,
+    forward_call,
+    gradient_call,
+    hvp_call,
+    jacobian_call,
+    jvp_call,
+)
 from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
 from gradserve_server.servicers.replies import (
+    check_gradients_reply,
     forward_answer,
     forward_reply,
     gradient_answer,
@@ -76,8 +84,9 @@ class InferenceServicer:
         return reply if isinstance(reply, bytes) else await reply
 
     async def CheckGradients(self, request: inference_pb2.CheckGradientsRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
-        """Refuse."""
-        raise Unimplemented("CheckGradients is not served")
+        """Check a copy's derivatives; the reply is the bytes of a CheckGradientsResponse."""
+        reply = self._submit(CHECK_GRADIENTS, request, check_gradients_call, check_gradients_reply, context)
+        return reply if isinstance(reply, bytes) else await reply
 
     def ForwardStream(  # noqa: N802 - the RPC's name
         self, requests: AsyncIterator[inference_pb2.ForwardStreamRequest], context: Context

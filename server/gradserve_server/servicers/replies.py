@@ -7,7 +7,14 @@ from functools import lru_cache
 from typing import Final
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.operations import ForwardResult, GradientResult, HvpResult, JacobianResult, JvpResult
+from gradserve_server.operations import (
+    CheckGradientsResult,
+    ForwardResult,
+    GradientResult,
+    HvpResult,
+    JacobianResult,
+    JvpResult,
+)
 from gradserve_server.servicers.encoding import REMEMBERED, Part, head, map_entry, tensor_field, varint
 from gradserve_server.status import Failure
 
@@ -70,6 +77,27 @@ def jacobian_reply(result: JacobianResult, version: int) -> bytes:
         parts += tensor_field(_JACOBIAN_OUTPUT, result.output)
     parts.append(inference_pb2.JacobianResponse(version=version, seed=result.seed).SerializeToString())
     return b"".join(parts)
+
+
+def check_gradients_reply(result: CheckGradientsResult, version: int) -> bytes:
+    """The bytes of a CheckGradientsResponse."""
+    checks = [
+        inference_pb2.GradientCheck(
+            name=check.name,
+            wrt=check.wrt,
+            passed=check.passed,
+            value=check.value,
+            threshold=check.threshold,
+            remainders=[
+                inference_pb2.TaylorRemainder(step=own.step, remainder=own.remainder) for own in check.remainders
+            ],
+            skipped_reason=check.skipped_reason,
+        )
+        for check in result.checks
+    ]
+    passed = all(check.passed for check in result.checks)
+    response = inference_pb2.CheckGradientsResponse(passed=passed, checks=checks, version=version, seed=result.seed)
+    return response.SerializeToString()
 
 
 def forward_answer(request_id: int, result: ForwardResult, version: int) -> bytes:

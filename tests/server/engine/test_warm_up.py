@@ -21,6 +21,7 @@ def norm(kind: str, **arguments: int) -> Layer:
     return Layer(kind, arguments)
 
 
+EVERYTHING = ("Forward", "Gradient", "Jvp", "Hvp", "Jacobian", "CheckGradients")
 FLATTEN, GLU = Layer("Flatten"), Layer("GLU")
 
 
@@ -42,12 +43,19 @@ FLATTEN, GLU = Layer("Flatten"), Layer("GLU")
     ids=lambda layers: " ".join(layer.type for layer in layers),
 )
 def test_a_sound_stack_is_warmed_up_and_supports_every_operation(cpu, layers):
-    assert warm_up(build(Architecture(layers), 0, "float32", cpu, Limits())) == ("Forward", "Gradient", "Jvp", "Hvp")
+    assert warm_up(build(Architecture(layers), 0, "float32", cpu, Limits())) == EVERYTHING
 
 
 def test_a_layer_without_a_second_derivative_in_torch_leaves_out_hvp(cpu):
     layers = (*linears(3, 4), Layer("Hardsigmoid"), *linears(4, 2))
-    assert warm_up(build(Architecture(layers), 0, "float32", cpu, Limits())) == ("Forward", "Gradient", "Jvp")
+    assert warm_up(build(Architecture(layers), 0, "float32", cpu, Limits())) == tuple(
+        name for name in EVERYTHING if name != "Hvp"
+    )
+
+
+def test_statistics_over_the_rows_of_each_batch_leave_out_jacobian(cpu):
+    layers = (*linears(3, 4), Layer("BatchNorm1d", {"num_features": 4, "track_running_stats": False}))
+    assert "Jacobian" not in warm_up(build(Architecture(layers), 0, "float32", cpu, Limits()))
 
 
 @pytest.mark.parametrize(

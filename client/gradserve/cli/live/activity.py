@@ -21,7 +21,7 @@ class ModelActivity:
     Attributes:
         model: The model's name.
         version: Of its weights.
-        operation: "forward" or "gradient"; empty for a model that nobody has asked yet.
+        operation: such as "forward"; empty for a model that nobody has asked yet.
         ok_per_second: Requests that were answered.
         failed_per_second: Requests that ended otherwise.
         rows_per_second: Rows computed.
