@@ -140,3 +140,26 @@ class TestRefused:
     def test_what_was_not_asked_for(self, model: gradserve.Model, name: str):
         with pytest.raises(AttributeError, match=name):
             getattr(model.gradient(X, grad_output=TARGET), name)
+
+
+class TestCheckGradients:
+    def test_a_right_model_passes(self, model: gradserve.Model):
+        checked = model.check_gradients(X, TARGET, loss="mse_loss", seed=3)
+        assert checked.passed
+        assert (checked.version, checked.seed) == (1, 3)
+        assert {check.name for check in checked.checks} == {"taylor", "finite_differences", "adjoint", "hvp_symmetry"}
+        assert {check.wrt for check in checked.checks} == {"input", "parameters"}
+        taylor = next(check for check in checked.checks if check.name == "taylor")
+        assert taylor.value > taylor.threshold
+        assert [remainder.step for remainder in taylor.remainders] == sorted(
+            (remainder.step for remainder in taylor.remainders), reverse=True
+        )
+
+    def test_it_needs_no_arguments(self, model: gradserve.Model):
+        assert model.check_gradients().passed
+
+    def test_what_has_no_such_derivative_is_left_out_and_says_so(self, client: gradserve.Client):
+        client.create_model("hard", gradserve.MLP(4, [5], 3, activation="Hardsigmoid"), device="cpu")
+        checks = client.model("hard").check_gradients().checks
+        client.delete_model("hard")
+        assert "Hardsigmoid" in next(check.skipped_reason for check in checks if check.name == "hvp_symmetry")
