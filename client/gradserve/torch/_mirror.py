@@ -8,7 +8,8 @@ from typing import Final, TypeAlias
 
 import torch
 
-from gradserve import AbortedError, FailedPreconditionError, Model
+from gradserve._errors import AbortedError, FailedPreconditionError
+from gradserve._model import Model
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
 
