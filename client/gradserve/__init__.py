@@ -4,6 +4,15 @@ from gradserve.__about__ import __version__
 from gradserve._architecture import MLP, Layer, Sequential
 from gradserve._client import Client
 from gradserve._deploy import deploy
+from gradserve._derivative_results import (
+    CheckedGradients,
+    GradientCheck,
+    Gradients,
+    HessianVectorProducts,
+    Jacobians,
+    JacobianVectorProduct,
+    TaylorRemainder,
+)
 from gradserve._errors import (
     AbortedError,
     AlreadyExistsError,
@@ -27,10 +36,10 @@ from gradserve._errors import (
 )
 from gradserve._future import Future
 from gradserve._model import Model
+from gradserve._objective import Objective
 from gradserve._results import (
     Checkpoint,
     Device,
-    Gradients,
     Limits,
     LoadedStateDict,
     ModelInfo,
@@ -45,6 +54,7 @@ __all__ = [
     "AbortedError",
     "AlreadyExistsError",
     "CancelledError",
+    "CheckedGradients",
     "Checkpoint",
     "Client",
     "ClientClosedError",
@@ -55,15 +65,20 @@ __all__ = [
     "FailedPreconditionError",
     "FieldViolation",
     "Future",
+    "GradientCheck",
     "Gradients",
+    "HessianVectorProducts",
     "InternalError",
     "InvalidArgumentError",
+    "JacobianVectorProduct",
+    "Jacobians",
     "Layer",
     "Limits",
     "LoadedStateDict",
     "Model",
     "ModelInfo",
     "NotFoundError",
+    "Objective",
     "OutOfRangeError",
     "ParameterInfo",
     "PermissionDeniedError",
@@ -72,6 +87,7 @@ __all__ = [
     "ServerInfo",
     "StateDict",
     "Stream",
+    "TaylorRemainder",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",

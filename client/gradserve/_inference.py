@@ -10,10 +10,10 @@ import numpy.typing as npt
 from gradserve import _inference_requests as requests
 from gradserve import _replies
 from gradserve._arrays import Array, ArrayLike, TorchTensor
+from gradserve._derivative_results import Gradients
 from gradserve._handle import Handle
-from gradserve._inference_requests import LossKwargs
+from gradserve._inference_requests import LossKwargs, PerSampleResult
 from gradserve._options import UNSET, Timeout
-from gradserve._results import Gradients
 from gradserve._stream import Stream
 
 T = TypeVar("T")
@@ -96,6 +96,9 @@ class Inference(Handle):
         grad_output: ArrayLike | None = ...,
         wrt: str | Sequence[str] = ...,
         per_sample: bool = ...,
+        per_sample_result: PerSampleResult | None = ...,
+        max_norm: float | None = ...,
+        is_grads_batched: bool = ...,
         return_output: bool = ...,
         training: bool = ...,
         seed: int | None = ...,
@@ -116,6 +119,9 @@ class Inference(Handle):
         grad_output: ArrayLike | None = ...,
         wrt: str | Sequence[str] = ...,
         per_sample: bool = ...,
+        per_sample_result: PerSampleResult | None = ...,
+        max_norm: float | None = ...,
+        is_grads_batched: bool = ...,
         return_output: bool = ...,
         training: bool = ...,
         seed: int | None = ...,
@@ -135,6 +141,9 @@ class Inference(Handle):
         grad_output: ArrayLike | None = None,
         wrt: str | Sequence[str] = (),
         per_sample: bool = False,
+        per_sample_result: PerSampleResult | None = None,
+        max_norm: float | None = None,
+        is_grads_batched: bool = False,
         return_output: bool = False,
         training: bool = False,
         seed: int | None = None,
@@ -155,10 +164,16 @@ class Inference(Handle):
             loss_kwargs: Its further arguments by torch's names, such as `{"label_smoothing": 0.1}`.
             reduction: "mean", "sum" or "none"; "batchmean" too for kl_div. Default: "mean".
             grad_output: The vector of a vector-Jacobian product: of the output's shape, or, with a loss of reduction
-                "none", of the unreduced loss's shape.
+                "none", of the unreduced loss's shape. With `is_grads_batched`, of shape [K, ...].
             wrt: What to differentiate with respect to: one or more globs over the parameters' names, and the word
                 "input". Default: every parameter that requires grad, as `.backward()`.
             per_sample: One gradient per row of an input [N, in_features].
+            per_sample_result: What becomes of those: "full" returns them, "norms" only the 2-norm of each row's, and
+                "clipped_sum" their sum over the rows after each row's have been clipped. Default: "full".
+            max_norm: For "clipped_sum": the 2-norm to which a row's gradients are clipped, all of them together, as by
+                `torch.nn.utils.clip_grad_norm_`; positive.
+            is_grads_batched: Whether `grad_output` holds K vectors, for K products of the one input; each gradient then
+                has one more dimension in front, as with that argument of `torch.autograd.grad`.
             return_output: Whether to return the output too.
             training: As in `forward`.
             seed: As in `forward`.
@@ -177,9 +192,10 @@ class Inference(Handle):
         objective = requests.objective_of(target, loss, loss_kwargs, reduction, grad_output)
         self._caller.check_sizes((array, *objective.arrays), timeout)
         run = requests.Run(training, seed, if_version, deterministic)
-        request = requests.gradient(
-            self.name, array, objective, run, wrt=wrt, per_sample=per_sample, return_output=return_output
+        options = requests.GradientOptions(
+            wrt, per_sample, per_sample_result, max_norm, is_grads_batched, return_output
         )
+        request = requests.gradient(self.name, array, objective, run, options)
         reply = self._caller.call(self._caller.connection.inference.Gradient, request, timeout)
         return _replies.gradients(reply, x)
 

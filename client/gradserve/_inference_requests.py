@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from gradserve.v1 import inference_pb2, tensor_pb2
 
 LossKwargs: TypeAlias = Mapping[str, bool | int | float | ArrayLike]
 LossValue: TypeAlias = bool | int | float | Array
+PerSampleResult: TypeAlias = Literal["full", "norms", "clipped_sum"]
+
+_PER_SAMPLE_RESULTS: Final = {
+    None: inference_pb2.PER_SAMPLE_RESULT_UNSPECIFIED,
+    "full": inference_pb2.PER_SAMPLE_RESULT_FULL,
+    "norms": inference_pb2.PER_SAMPLE_RESULT_NORMS,
+    "clipped_sum": inference_pb2.PER_SAMPLE_RESULT_CLIPPED_SUM,
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,27 @@ class Objective:
         return tuple(value for value in values if isinstance(value, np.ndarray))
 
 
+@dataclass(frozen=True)
+class GradientOptions:
+    """Which gradients are computed, and what of them is returned.
+
+    Attributes:
+        wrt: Globs over the parameters' names, and the word "input"; empty for every parameter that requires grad.
+        per_sample: Whether each row has gradients of its own.
+        per_sample_result: What becomes of those; None for the default.
+        max_norm: To what each row's are clipped; None for not at all.
+        is_grads_batched: Whether there are several vectors to multiply by.
+        return_output: Whether to return the output too.
+    """
+
+    wrt: str | Sequence[str] = ()
+    per_sample: bool = False
+    per_sample_result: PerSampleResult | None = None
+    max_norm: float | None = None
+    is_grads_batched: bool = False
+    return_output: bool = False
+
+
 def array(field: str, value: ArrayLike) -> Array:
     """Return an argument as a numpy array.
 
@@ -99,7 +128,7 @@ def forward(model: str, x: Array, run: Run) -> inference_pb2.ForwardRequest:
     """Return the request of Forward."""
     return inference_pb2.ForwardRequest(
         model=model,
-        input=_tensor("input", x),
+        input=tensor("input", x),
         training=run.training,
         seed=optional_int64("seed", run.seed),
         if_version=optional_int64("if_version", run.if_version),
@@ -107,39 +136,43 @@ def forward(model: str, x: Array, run: Run) -> inference_pb2.ForwardRequest:
     )
 
 
-def gradient(  # noqa: PLR0913 - as many as the request has parts
-    model: str,
-    x: Array,
-    objective: Objective,
-    run: Run,
-    *,
-    wrt: str | Sequence[str],
-    per_sample: bool,
-    return_output: bool,
+def gradient(
+    model: str, x: Array, objective: Objective, run: Run, options: GradientOptions
 ) -> inference_pb2.GradientRequest:
-    """Return the request of Gradient."""
-    grad_output = objective.grad_output
+    """Return the request of Gradient.
+
+    Raises:
+        InvalidArgumentError: `per_sample_result` is none.
+    """
+    if options.per_sample_result not in _PER_SAMPLE_RESULTS:
+        expected = ", ".join(filter(None, _PER_SAMPLE_RESULTS))
+        raise invalid("per_sample_result", f"must be one of {expected}; got {options.per_sample_result!r}")
+    grad_output, wrt = objective.grad_output, options.wrt
     return inference_pb2.GradientRequest(
         model=model,
-        input=_tensor("input", x),
+        input=tensor("input", x),
         training=run.training,
         seed=optional_int64("seed", run.seed),
         if_version=optional_int64("if_version", run.if_version),
         deterministic=run.deterministic,
-        loss=_loss(objective),
-        grad_output=None if grad_output is None else _tensor("grad_output", grad_output),
+        loss=loss(objective),
+        grad_output=None if grad_output is None else tensor("grad_output", grad_output),
         wrt=[wrt] if isinstance(wrt, str) else wrt,
-        per_sample=per_sample,
-        return_output=return_output,
+        per_sample=options.per_sample,
+        return_output=options.return_output,
+        is_grads_batched=options.is_grads_batched,
+        per_sample_result=_PER_SAMPLE_RESULTS[options.per_sample_result],
+        max_norm=options.max_norm or 0.0,
     )
 
 
-def _loss(objective: Objective) -> inference_pb2.Loss | None:
+def loss(objective: Objective) -> inference_pb2.Loss | None:
+    """Return the loss; None without one."""
     if objective.loss is None:
         return None
     return inference_pb2.Loss(
         name=objective.loss,
-        target=None if objective.target is None else _tensor("loss.target", objective.target),
+        target=None if objective.target is None else tensor("loss.target", objective.target),
         reduction=objective.reduction or "",
         arguments={name: _loss_argument(name, value) for name, value in objective.arguments.items()},
     )
@@ -160,10 +193,15 @@ def _loss_argument(name: str, value: LossValue) -> inference_pb2.LossArgument:
         return inference_pb2.LossArgument(int_value=int64(f"loss.arguments[{name}]", value))
     if isinstance(value, float):
         return inference_pb2.LossArgument(double_value=value)
-    return inference_pb2.LossArgument(tensor_value=_tensor(f"loss.arguments[{name}]", value))
+    return inference_pb2.LossArgument(tensor_value=tensor(f"loss.arguments[{name}]", value))
 
 
-def _tensor(field: str, value: Array) -> tensor_pb2.Tensor:
+def tensor(field: str, value: Array) -> tensor_pb2.Tensor:
+    """Return an array as it is sent.
+
+    Raises:
+        InvalidArgumentError: The wire has no form for it.
+    """
     try:
         return codec.encode(value)
     except codec.TensorError as error:

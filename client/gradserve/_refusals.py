@@ -7,6 +7,7 @@ from typing import Final
 from gradserve import codec
 from gradserve._errors import FieldViolation, InvalidArgumentError
 
+_INT32: Final = range(-(2**31), 2**31)
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -18,6 +19,17 @@ def invalid(field: str, message: str, reason: str = "INVALID_ARGUMENT") -> Inval
 def invalid_tensor(field: str, error: codec.TensorError) -> InvalidArgumentError:
     """Return the error for an array that has no form on the wire."""
     return invalid(f"{field}.{error.field}", str(error), "INVALID_TENSOR")
+
+
+def int32(field: str, value: int) -> int:
+    """Return an integer that the wire has room for.
+
+    Raises:
+        InvalidArgumentError: It has more than 32 bits.
+    """
+    if value not in _INT32:
+        raise invalid(field, f"must be at least -2**31 and less than 2**31, got {value}")
+    return value
 
 
 def int64(field: str, value: int) -> int:

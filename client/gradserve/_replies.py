@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from gradserve import codec
 from gradserve._architecture import Layer, LayerArgument, Sequential
 from gradserve._arrays import Array, ArrayLike, to_kind_of
+from gradserve._derivative_results import (
+    CheckedGradients,
+    GradientCheck,
+    Gradients,
+    HessianVectorProducts,
+    Jacobians,
+    JacobianVectorProduct,
+    TaylorRemainder,
+)
 from gradserve._results import (
     Checkpoint,
     Device,
-    Gradients,
     Limits,
     LoadedStateDict,
     ModelInfo,
@@ -21,6 +29,13 @@ from gradserve._results import (
     StateDict,
 )
 from gradserve.v1 import inference_pb2, model_pb2, state_pb2, tensor_pb2
+
+_Seeded: TypeAlias = (
+    inference_pb2.GradientResponse
+    | inference_pb2.JvpResponse
+    | inference_pb2.JacobianResponse
+    | inference_pb2.HvpResponse
+)
 
 _IN_A_LAYER: Final = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -34,11 +49,48 @@ def gradients(reply: inference_pb2.GradientResponse, kind_of: ArrayLike) -> Grad
     """Return what Gradient computed, in the kind of the input."""
     return Gradients(
         version=reply.version,
-        seed=reply.seed if reply.HasField("seed") else None,
-        _gradients={name: array(reply.gradients[name], kind_of) for name in sorted(reply.gradients, key=_position)},
+        seed=_seed(reply),
+        _by_name=_by_name(reply.gradients, kind_of),
         _loss=array(reply.loss, kind_of) if reply.HasField("loss") else None,
         _output=array(reply.output, kind_of) if reply.HasField("output") else None,
+        _norms=array(reply.norms, kind_of) if reply.HasField("norms") else None,
     )
+
+
+def jvp(reply: inference_pb2.JvpResponse, kind_of: ArrayLike) -> JacobianVectorProduct[Any]:
+    """Return what Jvp computed, in the kind of the input."""
+    return JacobianVectorProduct(
+        jvp=array(reply.jvp, kind_of),
+        version=reply.version,
+        seed=_seed(reply),
+        _output=array(reply.output, kind_of) if reply.HasField("output") else None,
+    )
+
+
+def jacobians(reply: inference_pb2.JacobianResponse, kind_of: ArrayLike) -> Jacobians[Any]:
+    """Return what Jacobian computed, in the kind of the input."""
+    return Jacobians(
+        version=reply.version,
+        seed=_seed(reply),
+        _by_name=_by_name(reply.jacobians, kind_of),
+        _output=array(reply.output, kind_of) if reply.HasField("output") else None,
+    )
+
+
+def hvp(reply: inference_pb2.HvpResponse, kind_of: ArrayLike) -> HessianVectorProducts[Any]:
+    """Return what Hvp computed, in the kind of the input."""
+    return HessianVectorProducts(
+        version=reply.version,
+        seed=_seed(reply),
+        _by_name=_by_name(reply.products, kind_of),
+        gradients=_by_name(reply.gradients, kind_of),
+        _loss=array(reply.loss, kind_of) if reply.HasField("loss") else None,
+    )
+
+
+def checked_gradients(reply: inference_pb2.CheckGradientsResponse) -> CheckedGradients:
+    """Return what CheckGradients found."""
+    return CheckedGradients(reply.passed, tuple(map(_gradient_check, reply.checks)), reply.version, reply.seed)
 
 
 def model_info(model: model_pb2.Model) -> ModelInfo:
@@ -107,6 +159,26 @@ def checkpoint(message: state_pb2.Checkpoint) -> Checkpoint:
         metadata=dict(sorted(message.metadata.items())),
         automatic=message.automatic,
         live=message.live,
+    )
+
+
+def _by_name(tensors: Mapping[str, tensor_pb2.Tensor], kind_of: ArrayLike) -> dict[str, Any]:
+    return {name: array(tensors[name], kind_of) for name in sorted(tensors, key=_position)}
+
+
+def _seed(reply: _Seeded) -> int | None:
+    return reply.seed if reply.HasField("seed") else None
+
+
+def _gradient_check(check: inference_pb2.GradientCheck) -> GradientCheck:
+    return GradientCheck(
+        name=check.name,
+        wrt=check.wrt,
+        passed=check.passed,
+        value=check.value,
+        threshold=check.threshold,
+        remainders=tuple(TaylorRemainder(each.step, each.remainder) for each in check.remainders),
+        skipped_reason=check.skipped_reason,
     )
 
 

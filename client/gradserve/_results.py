@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
 
 from gradserve._architecture import Sequential
 from gradserve._arrays import Array
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,77 +166,3 @@ class ServerInfo:
     """The layer types that an architecture may hold, sorted."""
     losses: tuple[str, ...]
     """The losses that `gradient` takes, sorted."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Gradients(Mapping[str, T], Generic[T]):
-    """A loss and its gradients: a mapping from names to arrays of the kind of the input that was sent.
-
-    `gradients["layers.0.weight"]` has the parameter's shape and dtype, `gradients["input"]` those of the input; with
-    `per_sample`, each has one more dimension in front, of the size of the batch. The attributes `loss`, `output` and
-    `input` exist only where they were asked for.
-
-    Attributes:
-        version: The version of the model that computed them.
-        seed: The seed that random layers drew from; None where nothing was random.
-    """
-
-    version: int
-    seed: int | None
-    _gradients: Mapping[str, T]
-    _loss: T | None
-    _output: T | None
-
-    # Two results are equal only if they are one: arrays do not compare to a bool.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-    @property
-    def loss(self) -> T:
-        """The loss, in the model's dtype: a scalar, or one per element or row with reduction "none" or `per_sample`.
-
-        Raises:
-            AttributeError: No loss was given, only `grad_output`.
-        """
-        if self._loss is None:
-            raise AttributeError("there is no loss: the call named none")
-        return self._loss
-
-    @property
-    def output(self) -> T:
-        """The model's output, of shape [..., out_features].
-
-        Raises:
-            AttributeError: The call did not say `return_output=True`.
-        """
-        if self._output is None:
-            raise AttributeError("there is no output: ask for it with return_output=True")
-        return self._output
-
-    @property
-    def input(self) -> T:
-        """The gradient with respect to the input, in its shape and dtype.
-
-        Raises:
-            AttributeError: `wrt` did not hold "input".
-        """
-        if "input" not in self._gradients:
-            raise AttributeError('there is no gradient of the input: ask for it with wrt="input"')
-        return self._gradients["input"]
-
-    def __getitem__(self, name: str) -> T:
-        """Return the gradient of one parameter, or of "input"."""
-        return self._gradients[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names: parameters in the order of `named_parameters()`, then "input"."""
-        return iter(self._gradients)
-
-    def __len__(self) -> int:
-        """Return the number of gradients."""
-        return len(self._gradients)
-
-    def __repr__(self) -> str:
-        """Name what is there, without the numbers."""
-        loss = "" if self._loss is None else f"loss={self._loss!r}, "
-        return f"Gradients({loss}of={list(self)}, version={self.version})"

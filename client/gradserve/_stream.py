@@ -18,11 +18,11 @@ from gradserve import _replies
 from gradserve._arrays import Array, ArrayLike, TorchTensor
 from gradserve._bidi import BidiCall
 from gradserve._connection import Caller
+from gradserve._derivative_results import Gradients
 from gradserve._errors import CancelledError
 from gradserve._future import Future
-from gradserve._inference_requests import LossKwargs
+from gradserve._inference_requests import LossKwargs, PerSampleResult
 from gradserve._options import UNSET, Timeout
-from gradserve._results import Gradients
 from gradserve.v1 import inference_pb2
 
 T = TypeVar("T")
@@ -121,6 +121,9 @@ class Stream:
         grad_output: ArrayLike | None = ...,
         wrt: str | Sequence[str] = ...,
         per_sample: bool = ...,
+        per_sample_result: PerSampleResult | None = ...,
+        max_norm: float | None = ...,
+        is_grads_batched: bool = ...,
         return_output: bool = ...,
         training: bool = ...,
         seed: int | None = ...,
@@ -141,6 +144,9 @@ class Stream:
         grad_output: ArrayLike | None = ...,
         wrt: str | Sequence[str] = ...,
         per_sample: bool = ...,
+        per_sample_result: PerSampleResult | None = ...,
+        max_norm: float | None = ...,
+        is_grads_batched: bool = ...,
         return_output: bool = ...,
         training: bool = ...,
         seed: int | None = ...,
@@ -160,6 +166,9 @@ class Stream:
         grad_output: ArrayLike | None = None,
         wrt: str | Sequence[str] = (),
         per_sample: bool = False,
+        per_sample_result: PerSampleResult | None = None,
+        max_norm: float | None = None,
+        is_grads_batched: bool = False,
         return_output: bool = False,
         training: bool = False,
         seed: int | None = None,
@@ -178,9 +187,10 @@ class Stream:
         objective = requests.objective_of(target, loss, loss_kwargs, reduction, grad_output)
         self._caller.check_sizes((array, *objective.arrays), timeout)
         run = requests.Run(training, seed, if_version, deterministic)
-        request = requests.gradient(
-            self._model, array, objective, run, wrt=wrt, per_sample=per_sample, return_output=return_output
+        options = requests.GradientOptions(
+            wrt, per_sample, per_sample_result, max_norm, is_grads_batched, return_output
         )
+        request = requests.gradient(self._model, array, objective, run, options)
         seconds = self._caller.seconds(timeout)
         item = inference_pb2.GradientStreamRequest(id=next(self._ids), request=request, timeout=_duration(seconds))
         future = Future[Any](seconds)

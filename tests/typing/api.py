@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 import gradserve
-from gradserve.torch import tensors
+from gradserve.torch import RemoteModule, tensors
 
 Array = npt.NDArray[Any]
 
@@ -73,6 +73,51 @@ def gradient(model: gradserve.Model) -> None:
     assert_type(v.output, torch.Tensor)
     model.gradient(t, torch.zeros(2, dtype=torch.int64), loss="nll_loss", reduction="sum", wrt=["layers.*", "input"])
     model.gradient(t, loss="sum", per_sample=True, training=True, seed=0, if_version=1, deterministic=True, timeout=9)
+
+
+def gradients_of_rows(model: gradserve.Model) -> None:
+    x, v = np.zeros((2, 50), np.float32), np.zeros((5, 2, 3), np.float32)
+    assert_type(model.gradient(x, grad_output=v, is_grads_batched=True), gradserve.Gradients[Array])
+    g = model.gradient(x, loss="sum", per_sample=True, per_sample_result="clipped_sum", max_norm=1.0)
+    assert_type(g.norms, Array)
+
+
+def derivatives(model: gradserve.Model) -> None:
+    x, t = np.zeros((2, 50), np.float32), torch.zeros(2, 50)
+    assert_type(model.jvp(x, [[1.0] * 50] * 2), gradserve.JacobianVectorProduct[Array])
+    j = model.jvp(t, {"input": t, "layers.0.bias": np.zeros(30)}, return_output=True, training=True, seed=1)
+    assert_type(j.jvp, torch.Tensor)
+    assert_type(j.output, torch.Tensor)
+    assert_type(
+        model.jacobian(x, wrt=["input", "layers.0.*"], mode="reverse", chunk_size=2), gradserve.Jacobians[Array]
+    )
+    assert_type(model.jacobian(t).input, torch.Tensor)
+    h = model.hvp(t, torch.zeros(2, 3), t, loss="mse_loss", wrt="layers.*", return_gradients=True)
+    assert_type(h, gradserve.HessianVectorProducts[torch.Tensor])
+    assert_type(h["layers.0.weight"], torch.Tensor)
+    assert_type(h.gradients, Mapping[str, torch.Tensor])
+    model.hvp(x, None, {"input": np.zeros((4, 2, 50))}, grad_output=np.zeros((2, 3)), is_vectors_batched=True)
+    checked = model.check_gradients(x, [0, 1], loss="cross_entropy", seed=3)
+    assert_type(checked.checks, tuple[gradserve.GradientCheck, ...])
+    assert_type(checked.checks[0].remainders[0].step, float)
+    assert_type(model.check_gradients().passed, bool)
+
+
+def objective(model: gradserve.Model) -> None:
+    objective = model.objective("mse_loss", [0.0, 1.0], reduction="sum", shape=(2, 50), if_version=1, timeout=1)
+    assert_type(objective, gradserve.Objective)
+    assert_type(objective.fun([0.0] * 100), float)
+    assert_type(objective.jac(np.zeros(100)), npt.NDArray[np.float64])
+    assert_type(objective.hessp(np.zeros(100), np.zeros(100)), npt.NDArray[np.float64])
+
+
+def remote_module(client: gradserve.Client) -> None:
+    remote = RemoteModule(client, "mlp", deterministic=False)
+    assert_type(remote.model, gradserve.Model)
+    assert_type(remote.layers, torch.nn.Sequential)
+    assert_type(remote.pull(), int)
+    assert_type(RemoteModule("localhost:50051", "mlp").push(durable=False, force=True), int)
+    torch.optim.SGD(remote.parameters(), lr=0.1)
 
 
 def stream(model: gradserve.Model) -> None:

@@ -130,9 +130,8 @@ def _subject(settings: Settings, options: _Options) -> _Subject:
             request = requests.forward(options.name, x, run).SerializeToString()
         else:
             model.gradient(x, loss="sum", wrt="input")
-            request = requests.gradient(
-                options.name, x, loss, run, wrt="input", per_sample=False, return_output=False
-            ).SerializeToString()
+            wanted = requests.GradientOptions(wrt="input")
+            request = requests.gradient(options.name, x, loss, run, wanted).SerializeToString()
     channel = channel_options(
         settings.server,
         token=None,
