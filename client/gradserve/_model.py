@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Self
 
 from gradserve import _model_requests, _replies
-from gradserve._arrays import ArrayLike
 from gradserve._differentiation import Differentiation
 from gradserve._inference import Inference
-from gradserve._inference_requests import LossKwargs
 from gradserve._model_requests import DeviceLike, DTypeLike
-from gradserve._objective import Objective
 from gradserve._options import UNSET, Timeout
 from gradserve._results import ModelInfo, ParameterInfo
 from gradserve._weights import Weights
@@ -96,52 +91,6 @@ class Model(Inference, Differentiation, Weights):
         )
         self._caller.call(self._caller.connection.models.UpdateModel, request, timeout)
         return self
-
-    def objective(  # noqa: PLR0913 - as many as a loss has parts
-        self,
-        loss: str,
-        target: ArrayLike | None = None,
-        *,
-        loss_kwargs: LossKwargs | None = None,
-        reduction: str | None = None,
-        shape: Sequence[int] = (-1,),
-        if_version: int | None = None,
-        timeout: Timeout = UNSET,
-    ) -> Objective:
-        """Return a loss as a function of the input alone, for optimizers such as scipy.optimize.minimize.
-
-        Args:
-            loss: As in `gradient`.
-            target: As in `gradient`.
-            loss_kwargs: As in `gradient`.
-            reduction: "mean" or "sum". Default: "mean".
-            shape: The input's, [..., in_features], into which each vector is brought. Default: a single row.
-            if_version: The version that the model must be at in every call; None for any.
-            timeout: Seconds for each call; default: the client's.
-        """
-        return Objective(
-            tuple(shape),
-            partial(
-                self.gradient,
-                target=target,
-                loss=loss,
-                loss_kwargs=loss_kwargs,
-                reduction=reduction,
-                wrt="input",
-                if_version=if_version,
-                timeout=timeout,
-            ),
-            lambda x, vector: self.hvp(
-                x,
-                target,
-                vector,
-                loss=loss,
-                loss_kwargs=loss_kwargs,
-                reduction=reduction,
-                if_version=if_version,
-                timeout=timeout,
-            ),
-        )
 
     def __repr__(self) -> str:
         return f"<gradserve.Model {self.name!r} at {self._caller.connection.options.target}>"

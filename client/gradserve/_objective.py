@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from gradserve._arrays import Array
-from gradserve._derivative_results import Gradients, HessianVectorProducts
+from gradserve._arrays import Array, ArrayLike
+from gradserve._inference_requests import LossKwargs
+from gradserve._options import UNSET, Timeout
+
+if TYPE_CHECKING:
+    from gradserve import Model
 
 Vector: TypeAlias = npt.NDArray[np.float64]
 
 
-@dataclass(eq=False, repr=False)
 class Objective:
-    """What an input costs, its gradient, and its Hessian times a vector; made by `Model.objective`.
+    """What an input costs, its gradient, and its Hessian times a vector.
 
         scipy.optimize.minimize(objective.fun, x0, jac=objective.jac, hessp=objective.hessp, method="trust-ncg")
 
@@ -25,10 +27,39 @@ class Objective:
     input are kept, so that asking for both costs one call. It is for one thread at a time.
     """
 
-    _shape: tuple[int, ...]
-    _gradient: Callable[[Array], Gradients[Array]]
-    _hvp: Callable[[Array, Array], HessianVectorProducts[Array]]
-    _last: tuple[Vector, float, Vector] | None = field(default=None, init=False)
+    def __init__(  # noqa: PLR0913 - as many as a loss has parts
+        self,
+        model: Model,
+        loss: str,
+        target: ArrayLike | None = None,
+        *,
+        loss_kwargs: LossKwargs | None = None,
+        reduction: str | None = None,
+        shape: Sequence[int] = (-1,),
+        if_version: int | None = None,
+        timeout: Timeout = UNSET,
+    ) -> None:
+        """Make a function of a loss; no call is made.
+
+        Args:
+            model: The handle of the model.
+            loss: As in `Model.gradient`.
+            target: As in `Model.gradient`.
+            loss_kwargs: As in `Model.gradient`.
+            reduction: "mean" or "sum". Default: "mean".
+            shape: The input's, [..., in_features], into which each vector is brought. Default: a single row.
+            if_version: The version that the model must be at in every call; None for any.
+            timeout: Seconds for each call; default: the client's.
+        """
+        self._model: Final = model
+        self._loss: Final = loss
+        self._target: Final = target
+        self._loss_kwargs: Final = loss_kwargs
+        self._reduction: Final = reduction
+        self._shape: Final = tuple(shape)
+        self._if_version: Final = if_version
+        self._timeout: Final = timeout
+        self._last: tuple[Vector, float, Vector] | None = None
 
     def fun(self, x: npt.ArrayLike) -> float:
         """Return the loss.
@@ -53,12 +84,31 @@ class Objective:
         Raises:
             Error: As in `fun`; UnimplementedError where a layer or the loss has no second derivative.
         """
-        return _vector(self._hvp(self._shaped(_vector(x)), self._shaped(_vector(p))).input)
+        products = self._model.hvp(
+            self._shaped(_vector(x)),
+            self._target,
+            self._shaped(_vector(p)),
+            loss=self._loss,
+            loss_kwargs=self._loss_kwargs,
+            reduction=self._reduction,
+            if_version=self._if_version,
+            timeout=self._timeout,
+        )
+        return _vector(products.input)
 
     def _at(self, x: Vector) -> tuple[Vector, float, Vector]:
         """Return an input, its loss and its gradient."""
         if self._last is None or not np.array_equal(self._last[0], x):
-            gradients = self._gradient(self._shaped(x))
+            gradients = self._model.gradient(
+                self._shaped(x),
+                self._target,
+                loss=self._loss,
+                loss_kwargs=self._loss_kwargs,
+                reduction=self._reduction,
+                wrt="input",
+                if_version=self._if_version,
+                timeout=self._timeout,
+            )
             # Optimizers write their next input where the last one was.
             self._last = x.copy(), float(gradients.loss), _vector(gradients.input)
         return self._last

@@ -37,7 +37,9 @@ class TestNumbers:
         x = np.linspace(-1, 1, 4 if shape == (-1,) else 16)
         p = np.cos(x)
         target = np.resize(TARGET, (*x.reshape(shape).shape[:-1], 3))
-        objective = model.objective("huber_loss", target, loss_kwargs={"delta": 0.2}, reduction="sum", shape=shape)
+        objective = gradserve.Objective(
+            model, "huber_loss", target, loss_kwargs={"delta": 0.2}, reduction="sum", shape=shape
+        )
 
         def loss(x: torch.Tensor) -> torch.Tensor:
             return functional.huber_loss(layers(x), torch.from_numpy(target), "sum", delta=0.2)
@@ -51,17 +53,17 @@ class TestNumbers:
         assert type(objective.fun(x)) is float
 
     def test_a_float32_model_gives_float64_vectors(self, client: gradserve.Client):
-        objective = client.model("mlp-50-30-20-3").objective("mean")
+        objective = gradserve.Objective(client.model("mlp-50-30-20-3"), "mean")
         x = np.zeros(50)
         assert {objective.jac(x).dtype, objective.hessp(x, x).dtype} == {np.dtype("f8")}
 
     def test_a_vector_of_another_size_is_refused(self, model: gradserve.Model):
         with pytest.raises(ValueError, match=r"input\.shape: "):
-            model.objective("mean").fun(np.zeros(5))
+            gradserve.Objective(model, "mean").fun(np.zeros(5))
 
     def test_another_version_than_expected_is_refused(self, model: gradserve.Model):
         with pytest.raises(gradserve.FailedPreconditionError):
-            model.objective("mean", if_version=2).hessp(ROW, ROW)
+            gradserve.Objective(model, "mean", if_version=2).hessp(ROW, ROW)
 
 
 class TestCalls:
@@ -75,7 +77,7 @@ class TestCalls:
         )
 
     def test_value_and_gradient_of_one_input_come_in_one_call(self, server: RunningServer, model: gradserve.Model):
-        objective = model.objective("mse_loss", TARGET)
+        objective = gradserve.Objective(model, "mse_loss", TARGET)
         model.gradient(ROW, loss="sum")
         before = self.gradients(scrape(server.http))
         x = ROW.copy()
@@ -89,19 +91,19 @@ class TestCalls:
         assert self.gradients(scrape_until(server.http, lambda s: self.gradients(s) >= before + 3)) == before + 3
 
     def test_what_is_kept_is_not_the_callers(self, model: gradserve.Model):
-        objective = model.objective("mse_loss", TARGET)
+        objective = gradserve.Objective(model, "mse_loss", TARGET)
         x = ROW.copy()
         first = objective.jac(x)
         first[:] = 0
         assert objective.jac(x).all()
         x += 1
-        assert objective.fun(x) == model.objective("mse_loss", TARGET).fun(ROW + 1)
+        assert objective.fun(x) == gradserve.Objective(model, "mse_loss", TARGET).fun(ROW + 1)
 
 
 @pytest.mark.parametrize("method", ["BFGS", "L-BFGS-B", "Newton-CG", "trust-ncg"])
 def test_scipy_finds_an_input_that_gives_an_output(model: gradserve.Model, method: str):
     wanted = model(np.array([0.5, -0.5, 0.3, 0.1]))
-    objective = model.objective("mse_loss", wanted)
+    objective = gradserve.Objective(model, "mse_loss", wanted)
     hessp = None if "BFGS" in method else objective.hessp
     found = minimize(objective.fun, np.zeros(4), jac=objective.jac, hessp=hessp, method=method, tol=1e-9)
     assert found.fun < 1e-8

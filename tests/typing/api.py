@@ -104,7 +104,9 @@ def derivatives(model: gradserve.Model) -> None:
 
 
 def objective(model: gradserve.Model) -> None:
-    objective = model.objective("mse_loss", [0.0, 1.0], reduction="sum", shape=(2, 50), if_version=1, timeout=1)
+    objective = gradserve.Objective(
+        model, "mse_loss", [0.0, 1.0], reduction="sum", shape=(2, 50), if_version=1, timeout=1
+    )
     assert_type(objective, gradserve.Objective)
     assert_type(objective.fun([0.0] * 100), float)
     assert_type(objective.jac(np.zeros(100)), npt.NDArray[np.float64])

@@ -8,8 +8,7 @@ from typing import Final, TypeAlias
 
 import torch
 
-from gradserve._errors import AbortedError, FailedPreconditionError
-from gradserve._model import Model
+from gradserve import AbortedError, FailedPreconditionError, Model
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gradserve._model import Model
+from gradserve import Model
 from gradserve.torch._leaves import Indices, Leaves, PerLeaf
 from gradserve.torch._mirror import Mirror, unchanged_by_others
 

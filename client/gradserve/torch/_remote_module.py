@@ -8,7 +8,7 @@ from typing import NoReturn
 import torch
 from torch import nn
 
-from gradserve._client import Client
+from gradserve import Client
 from gradserve.torch import _modules
 from gradserve.torch._autograd import Forward
 from gradserve.torch._mirror import Mirror, unchanged_by_others
