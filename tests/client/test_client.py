@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 import gradserve
 from gradserve import codec
-from gradserve._connection import Caller
+from gradserve._sync.caller import Caller
 from gradserve.v1 import inference_pb2, model_pb2
 from tests.client.scripted_server import Refusal, scripted_server
 
