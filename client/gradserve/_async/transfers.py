@@ -12,21 +12,15 @@ from gradserve._errors import ResourceExhaustedError, UnavailableError
 from gradserve._event_loop.stall import StallGuard
 from gradserve._event_loop.upload import upload
 from gradserve._options import Timeout
+from gradserve._progress import Progress, silent
 from gradserve._reception import Reception, Sink
 from gradserve._retries import ATTEMPTS, pause_after
 from gradserve.v1 import state_pb2
 
 T = TypeVar("T")
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Told, after each chunk, how many bytes have gone and how many there are; an attempt that failed starts again at 0."""
-
 Parts: TypeAlias = Callable[[], Iterator[state_pb2.LoadStateDictRequest]]
 """Gives the parts of one request, from the first, as often as it is asked."""
-
-
-def silent(_done: int, _total: int, /) -> None:
-    """Tell nobody about the progress."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from gradserve import _original_names, _replies, _safetensors
 from gradserve import _state_requests as requests
 from gradserve._async.handle import Handle
-from gradserve._async.transfers import Progress, Transfers, silent
+from gradserve._async.transfers import Transfers
 from gradserve._errors import InternalError
 from gradserve._event_loop.disk import entered
 from gradserve._options import UNSET, Timeout
+from gradserve._progress import Progress, silent
 from gradserve._reception import Buffer, File
 from gradserve._results import Checkpoint, LoadedStateDict, StateDict
 from gradserve._state_sources import StateDictLike, source_of

@@ -10,11 +10,12 @@ from gradserve import _original_names, _replies, _safetensors
 from gradserve import _state_requests as requests
 from gradserve._errors import InternalError
 from gradserve._options import UNSET, Timeout
+from gradserve._progress import Progress, silent
 from gradserve._reception import Buffer, File
 from gradserve._results import Checkpoint, LoadedStateDict, StateDict
 from gradserve._state_sources import StateDictLike, source_of
 from gradserve._sync.handle import Handle
-from gradserve._sync.transfers import Progress, Transfers, silent
+from gradserve._sync.transfers import Transfers
 from gradserve._threads.disk import entered
 from gradserve._whole_file import whole_file
 from gradserve.v1 import state_pb2
