@@ -12,7 +12,7 @@ import pytest
 import gradserve
 
 CLIENT = Path(__file__).resolve().parents[2] / "client"
-PAIRS = [("Client", "AsyncClient"), ("Model", "AsyncModel"), ("Stream", "AsyncStream")]
+PAIRS = [(name, f"Async{name}") for name in ("Client", "Model", "Stream")]
 
 
 def written(package: Path) -> dict[str, str]:

@@ -19,8 +19,11 @@ import gradserve
 either_client = pytest.mark.parametrize("client_kind", ["sync", "async"], indirect=True, scope="module")
 
 
+_AWAITED = (gradserve.AsyncClient, gradserve.AsyncModel, gradserve.AsyncStream)
+
+
 class Waiting:
-    """An AsyncClient, an AsyncModel or an AsyncStream, for threads: its methods wait for what they await."""
+    """An AsyncClient or what it makes, for threads: its methods wait for what they await."""
 
     def __init__(self, awaited: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._awaited = awaited
@@ -54,7 +57,7 @@ class Waiting:
     def _for_threads(self, result: Any) -> Any:
         if result is self._awaited:
             return self
-        if isinstance(result, gradserve.AsyncClient | gradserve.AsyncModel | gradserve.AsyncStream):
+        if isinstance(result, _AWAITED):
             return Waiting(result, self._loop)
         if isinstance(result, gradserve.AsyncFuture):
             return self._future(result)
