@@ -5,7 +5,7 @@ PIP_INSTALL := install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test properties check format protos clean
+.PHONY: help serve test properties check format protos sync clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +32,9 @@ format: .venv/.dev ## Set the code in its one format, and fix what can be fixed 
 
 protos: .venv-protos/.installed ## Regenerate client/gradserve/v1 from protos/.
 	.venv-protos/bin/python protos/generate.py
+
+sync: .venv/.dev ## Regenerate client/gradserve/_sync from client/gradserve/_async.
+	$(BIN)/python client/generate.py
 
 clean: ## Remove the environments and every cache.
 	rm -rf .venv .venv-protos .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

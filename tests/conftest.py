@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
 import gradserve
+from tests.support.either_client import async_client_in_its_place
 from tests.support.no_pickle import sitecustomize  # noqa: F401 - from here on nothing can be unpickled
 from tests.support.server import RunningServer, start_server
 
@@ -49,8 +51,16 @@ def target(server: RunningServer) -> str:
     return server.target
 
 
-@pytest.fixture(scope="session")
-def client(target: str) -> Iterator[gradserve.Client]:
+@pytest.fixture(scope="module", autouse=True)
+def client_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which client `gradserve.Client` is: "sync" for itself, or "async"; `tests.support.either_client` has both."""
+    kind = getattr(request, "param", "sync")
+    with async_client_in_its_place() if kind == "async" else nullcontext():
+        yield kind
+
+
+@pytest.fixture(scope="module")
+def client(target: str, client_kind: str) -> Iterator[gradserve.Client]:
     """A client of that server."""
     with gradserve.Client(target) as opened:
         yield opened
@@ -65,8 +75,8 @@ def durable_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert "Traceback" not in running.log()
 
 
-@pytest.fixture(scope="session")
-def durable_client(durable_target: str) -> Iterator[gradserve.Client]:
+@pytest.fixture(scope="module")
+def durable_client(durable_target: str, client_kind: str) -> Iterator[gradserve.Client]:
     """A client of that server."""
     with gradserve.Client(durable_target) as opened:
         yield opened

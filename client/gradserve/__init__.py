@@ -2,7 +2,9 @@
 
 from gradserve.__about__ import __version__
 from gradserve._architecture import MLP, Layer, Sequential
-from gradserve._client import Client
+from gradserve._async.client import AsyncClient
+from gradserve._async.model import AsyncModel
+from gradserve._async.stream import AsyncStream
 from gradserve._deploy import deploy
 from gradserve._derivative_results import (
     CheckedGradients,
@@ -34,8 +36,7 @@ from gradserve._errors import (
     UnimplementedError,
     UnknownError,
 )
-from gradserve._future import Future
-from gradserve._model import Model
+from gradserve._event_loop.future import AsyncFuture
 from gradserve._objective import Objective
 from gradserve._results import (
     Checkpoint,
@@ -47,12 +48,19 @@ from gradserve._results import (
     ServerInfo,
     StateDict,
 )
-from gradserve._stream import Stream
+from gradserve._sync.client import Client
+from gradserve._sync.model import Model
+from gradserve._sync.stream import Stream
+from gradserve._threads.future import Future
 
 __all__ = [
     "MLP",
     "AbortedError",
     "AlreadyExistsError",
+    "AsyncClient",
+    "AsyncFuture",
+    "AsyncModel",
+    "AsyncStream",
     "CancelledError",
     "CheckedGradients",
     "Checkpoint",

@@ -1,12 +1,10 @@
-"""Opens the gRPC channel: sizes, keepalive, health, retries, credentials."""
+"""What every gRPC channel is opened with: sizes, keepalive, health, retries."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from typing import Any, Final
-
-import grpc
 
 from gradserve.__about__ import __version__
 from gradserve._options import ChannelOptions
@@ -41,17 +39,6 @@ _SERVICE_CONFIG: Final = {
 
 # Above its buffer a call is not retried, silently; gRPC's default is 256 KiB.
 _RETRY_BUFFER_BYTES: Final = 8 * 1024 * 1024
-
-
-def open_channel(options: ChannelOptions) -> grpc.Channel:
-    """Open a channel; it connects when it is first used.
-
-    Raises:
-        OSError: A file of certificates cannot be read.
-    """
-    if options.tls is None:
-        return grpc.insecure_channel(options.target, channel_arguments(options))
-    return grpc.secure_channel(options.target, options.tls.credentials(), channel_arguments(options))
 
 
 def channel_arguments(options: ChannelOptions) -> Sequence[tuple[str, Any]]:

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, overload
 
-from gradserve import _original_names
-from gradserve._client import Client
-from gradserve._errors import Error, FailedPreconditionError
-from gradserve._model import Model
+from gradserve._async.client import AsyncClient
+from gradserve._async.deployment import deploy as deploy_awaiting
+from gradserve._async.model import AsyncModel
 from gradserve._model_requests import DeviceLike
 from gradserve._options import UNSET, Timeout
+from gradserve._sync.client import Client
+from gradserve._sync.deployment import deploy as deploy_waiting
+from gradserve._sync.model import Model
 
 if TYPE_CHECKING:
     import torch
 
-    from gradserve.torch._reading import ReadModule
+
+@overload
+def deploy(
+    module: torch.nn.Module, name: str, client: Client, *, device: DeviceLike = ..., timeout: Timeout = ...
+) -> Model: ...
+
+
+@overload
+def deploy(
+    module: torch.nn.Module, name: str, client: AsyncClient, *, device: DeviceLike = ..., timeout: Timeout = ...
+) -> Coroutine[Any, Any, AsyncModel]: ...
 
 
 def deploy(
-    module: torch.nn.Module, name: str, client: Client, *, device: DeviceLike = "auto", timeout: Timeout = UNSET
-) -> Model:
+    module: torch.nn.Module,
+    name: str,
+    client: Client | AsyncClient,
+    *,
+    device: DeviceLike = "auto",
+    timeout: Timeout = UNSET,
+) -> Model | Coroutine[Any, Any, AsyncModel]:
     """Create a model with the layers and the weights of a torch module, and return its handle.
+
+    With an `AsyncClient`, await it.
 
     The module is an nn.Sequential, or any other whose forward applies layers that the server knows one after the other:
     submodules, or functions such as torch.relu, torch.flatten and F.dropout. It must take and return one tensor. Its
@@ -35,9 +54,9 @@ def deploy(
     Args:
         module: What to deploy; it stays as it is.
         name: The new model's name.
-        client: A client of the server.
-        device: As in `Client.create_model`.
-        timeout: As in `Client.create_model`, for each call; default: the client's.
+        client: A client of the server, of either kind.
+        device: As in `create_model`.
+        timeout: As in `create_model`, for each call; default: the client's.
 
     Raises:
         InvalidArgumentError: The module computes anything else; the message says what and where.
@@ -48,25 +67,6 @@ def deploy(
     from gradserve.torch._reading import read  # noqa: PLC0415 - needs torch, and nothing else does
 
     found = read(module)
-    model = client.create_model(name, found.architecture, dtype=found.dtype, device=device, timeout=timeout)
-    try:
-        _fill(model, found, timeout)
-    except BaseException:
-        # The first failure is the one to tell.
-        with contextlib.suppress(Error):
-            client.delete_model(name, timeout=timeout)
-        raise
-    return model
-
-
-def _fill(model: Model, found: ReadModule, timeout: Timeout) -> None:
-    for parameter in found.frozen:
-        model.requires_grad_(parameter, requires_grad=False, timeout=timeout)
-    model.load_state_dict(found.state_dict, timeout=timeout)
-    metadata = _original_names.to_metadata(found.layers)
-    try:
-        model.save_checkpoint(_original_names.CHECKPOINT, metadata=metadata, timeout=timeout)
-    except FailedPreconditionError as error:
-        # A server that keeps nothing on disk keeps no names either, and says so when it is asked for them.
-        if error.reason != "EPHEMERAL":
-            raise
+    if isinstance(client, AsyncClient):
+        return deploy_awaiting(found, name, client, device=device, timeout=timeout)
+    return deploy_waiting(found, name, client, device=device, timeout=timeout)

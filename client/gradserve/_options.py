@@ -51,6 +51,11 @@ class ChannelOptions:
     max_message_bytes: int
 
     @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with every call: the token, if there is one."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+
+    @property
     def is_local(self) -> bool:
         """Whether calls stay on this host."""
         return _LOCAL.fullmatch(self.target) is not None

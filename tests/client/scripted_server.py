@@ -57,11 +57,19 @@ Answer = (
 
 @dataclass
 class Script(grpc.GenericRpcHandler):
-    """Gives each method's answers in turn, the last one again and again; a method without any never answers."""
+    """Gives each method's answers in turn, the last one again and again; a method without any never answers.
+
+    Attributes:
+        arrived: Set when a call has arrived.
+        waiting: Set when a call that is never answered waits.
+        ended: Set when it has ended.
+    """
 
     answers: dict[str, Sequence[Answer]]
     calls: list[ReceivedCall] = field(default_factory=list)
     arrived: threading.Event = field(default_factory=threading.Event)
+    waiting: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
     health: HealthServicer = field(default_factory=HealthServicer)
 
     def count(self, method: str) -> int:
@@ -98,12 +106,19 @@ class Script(grpc.GenericRpcHandler):
             stream = answer if isinstance(answer, Stream) else Stream([], answer)
             yield from (part.SerializeToString() for part in stream.parts)
             if stream.endless:
-                _wait_for_the_end(context)
+                self._wait_for_the_end(context)
             elif stream.refusal is not None:
                 context.set_trailing_metadata(stream.refusal.trailers)
                 context.abort(stream.refusal.code, stream.refusal.message)
 
         return behave
+
+    def _wait_for_the_end(self, context: grpc.ServicerContext) -> None:
+        ended = futures.Future[None]()
+        self.waiting.set()
+        if context.add_callback(lambda: ended.set_result(None)):
+            ended.result()
+        self.ended.set()
 
 
 @contextmanager
@@ -125,9 +140,3 @@ def _whole(
 ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     """Return a behaviour that answers at once, for a method whose reply is not a stream."""
     return lambda request, context: b"".join(behaviour(request, context))
-
-
-def _wait_for_the_end(context: grpc.ServicerContext) -> None:
-    ended = futures.Future[None]()
-    if context.add_callback(lambda: ended.set_result(None)):
-        ended.result()

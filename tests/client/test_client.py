@@ -12,9 +12,11 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 import gradserve
 from gradserve import codec
-from gradserve._connection import Caller
 from gradserve.v1 import inference_pb2, model_pb2
 from tests.client.scripted_server import Refusal, scripted_server
+from tests.support.either_client import either_client
+
+pytestmark = either_client
 
 IDENTITY = gradserve.Sequential([gradserve.Layer("Identity")])
 NOWHERE = "127.0.0.1:1"
@@ -170,21 +172,6 @@ class TestClose:
             client.close()
             with pytest.raises(gradserve.ClientClosedError, match="closed during the call"):
                 call.result()
-
-    @pytest.mark.parametrize("method", ["info", "state_dict", "load_state_dict"])
-    def test_a_call_that_has_just_begun_ends(self, target: str, monkeypatch: pytest.MonkeyPatch, method: str):
-        identify = Caller.identify
-
-        def close_after(caller: Caller) -> object:
-            identified = identify(caller)
-            client.close()
-            return identified
-
-        monkeypatch.setattr(Caller, "identify", close_after)
-        client = gradserve.Client(target)
-        arguments = [{"layers.0.bias": np.zeros(128)}] if method == "load_state_dict" else []
-        with pytest.raises(gradserve.ClientClosedError, match="the client is closed"):
-            getattr(client.model("digits"), method)(*arguments)
 
 
 class TestTimeout:
@@ -343,11 +330,12 @@ class TestModels:
         with pytest.raises(gradserve.AlreadyExistsError, match="digits"):
             client.create_model("digits", IDENTITY)
 
-    def test_deleting_tells_the_last_version(self, client: gradserve.Client):
-        client.create_model("deleted", IDENTITY)
-        assert client.delete_model("deleted") == 1
-        with pytest.raises(LookupError, match="deleted"):
-            client.model("deleted").info()
+    def test_deleting_tells_the_last_version(self, client: gradserve.Client, client_kind: str):
+        name = f"deleted-{client_kind}"
+        client.create_model(name, IDENTITY)
+        assert client.delete_model(name) == 1
+        with pytest.raises(LookupError, match=name):
+            client.model(name).info()
 
     def test_deleting_another_version_is_aborted(self, client: gradserve.Client):
         with pytest.raises(gradserve.AbortedError):

@@ -17,6 +17,9 @@ from gradserve.torch import tensors
 from gradserve.v1 import model_pb2, state_pb2
 from tests.client.scripted_server import Refusal, scripted_server
 from tests.client.torch_modules import MODULES, Functional
+from tests.support.either_client import either_client
+
+pytestmark = either_client
 
 X = torch.linspace(-2, 2, 24).reshape(4, 6)
 

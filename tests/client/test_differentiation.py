@@ -12,6 +12,9 @@ from torch.nn import functional
 
 import gradserve
 from gradserve.torch import RemoteModule
+from tests.support.either_client import either_client
+
+pytestmark = either_client
 
 X = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(2, 4)
 TANGENT = torch.linspace(0, 2, 8, dtype=torch.float64).reshape(2, 4)
@@ -19,17 +22,18 @@ TARGET = torch.linspace(1, 2, 6, dtype=torch.float64).reshape(2, 3)
 
 
 @pytest.fixture(scope="module")
-def model(client: gradserve.Client) -> Iterator[gradserve.Model]:
+def model(client: gradserve.Client, client_kind: str) -> Iterator[gradserve.Model]:
     """A smooth network of four features."""
     mlp = gradserve.MLP(4, [5], 3, activation="Tanh")
-    yield client.create_model("differentiated", mlp, seed=2, dtype="float64", device="cpu")
-    client.delete_model("differentiated")
+    made = client.create_model(f"differentiated-{client_kind}", mlp, seed=2, dtype="float64", device="cpu")
+    yield made
+    client.delete_model(made.name)
 
 
 @pytest.fixture(scope="module")
-def layers(client: gradserve.Client, model: gradserve.Model) -> nn.Module:
+def layers(target: str, model: gradserve.Model) -> nn.Module:
     """The same in process."""
-    return RemoteModule(client, model.name).layers
+    return RemoteModule(target, model.name).layers
 
 
 def loss(layers: nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -12,17 +12,21 @@ from torch import nn
 from torch.nn import functional
 
 import gradserve
+from tests.support.either_client import either_client
 from tests.support.no_pickle.sitecustomize import pickled_copy
+
+pytestmark = either_client
 
 PARAMETERS = [f"layers.{index}.{name}" for index in (0, 2, 4) for name in ("weight", "bias")]
 TARGET = torch.tensor([0, 1, 2, 0])
 
 
 @pytest.fixture(scope="module")
-def model(client: gradserve.Client) -> Iterator[gradserve.Model]:
+def model(client: gradserve.Client, client_kind: str) -> Iterator[gradserve.Model]:
     """A classifier of 50 features, with weights drawn from seed 7."""
-    yield client.create_model("handled", gradserve.MLP(50, [30, 20], 3), seed=7)
-    client.delete_model("handled")
+    made = client.create_model(f"handled-{client_kind}", gradserve.MLP(50, [30, 20], 3), seed=7)
+    yield made
+    client.delete_model(made.name)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +254,7 @@ class TestInfo:
         expected = [(name, tuple(parameter.shape)) for name, parameter in local.named_parameters()]
         assert [(parameter.name, parameter.shape) for parameter in info.named_parameters] == expected
         assert info.total_parameters == info.trainable_parameters == 2213
-        assert (info.name, info.dtype, info.version, info.seed, info.serving) == ("handled", "float32", 1, 7, True)
+        assert (info.name, info.dtype, info.version, info.seed, info.serving) == (model.name, "float32", 1, 7, True)
         assert "(0): Linear(in_features=50, out_features=30, bias=True)" in info.text
         assert info.create_time.utcoffset() is not None
 
@@ -275,7 +279,7 @@ class TestInfo:
         assert dataclasses.asdict(info)["architecture"]["layers"][1] == {"type": "ReLU", "arguments": {}}
 
     def test_the_handle_shows_its_name_and_server(self, model: gradserve.Model, target: str):
-        assert repr(model) == f"<gradserve.Model 'handled' at {target}>"
+        assert repr(model) == f"<gradserve.Model '{model.name}' at {target}>"
 
 
 class TestChanges:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -12,7 +11,10 @@ import pytest
 import torch
 
 import gradserve
+from tests.support.either_client import either_client
 from tests.support.server import RunningServer, start_server
+
+pytestmark = either_client
 
 X = np.linspace(-1, 1, 4 * 50, dtype=np.float32).reshape(4, 50)
 HEAVY = gradserve.MLP(1024, [1024, 1024, 1024], 1)
@@ -272,13 +274,3 @@ class TestEnd:
         stream.close()
         stream.close()
         stream.cancel()
-
-    def test_no_thread_is_left_behind(self, target: str):
-        before = set(threading.enumerate())
-        with gradserve.Client(target) as client, client.model("mlp-50-30-20-3").stream() as stream:
-            stream.forward(X).result()
-            during = set(threading.enumerate()) - before
-        for thread in during:
-            thread.join(30)
-        assert during
-        assert not any(thread.is_alive() for thread in during)

@@ -9,6 +9,9 @@ from opentelemetry.sdk.trace import TracerProvider
 import gradserve
 from gradserve.v1 import model_pb2
 from tests.client.scripted_server import scripted_server
+from tests.support.either_client import either_client
+
+pytestmark = either_client
 
 TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("test")
 

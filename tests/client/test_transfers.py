@@ -22,6 +22,9 @@ from gradserve.v1.state_pb2 import (
     StateDictTrailer,
 )
 from tests.client.scripted_server import Refusal, Script, Stream, scripted_server
+from tests.support.either_client import either_client
+
+pytestmark = either_client
 
 GET, LOAD = "GetStateDict", "LoadStateDict"
 STATE = {"layers.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}

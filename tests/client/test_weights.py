@@ -13,7 +13,10 @@ from torch import nn
 
 import gradserve
 from gradserve.torch import tensors
+from tests.support.either_client import either_client
 from tests.support.no_pickle.sitecustomize import pickled_copy
+
+pytestmark = either_client
 
 LAYERS = [
     gradserve.Layer("Linear", in_features=3, out_features=4),

@@ -16,6 +16,7 @@ from gradserve.v1 import model_pb2, model_pb2_grpc
 from gradserve_server.security.rules import RULES
 from tests.integration.bad_input import reason_of
 from tests.support.certificates import Authority, Issued, tls_flags
+from tests.support.either_client import either_client
 from tests.support.methods import METHODS, path_of, request_of
 from tests.support.server import start_server
 from tests.support.tokens import ALL, TokensFile
@@ -177,6 +178,7 @@ def connect(place: Place, authority: Authority) -> Iterator[Callable[[str], grad
         yield lambda name: stack.enter_context(gradserve.Client(place.target, token=place.texts[name], **tls))
 
 
+@either_client
 def test_the_client_computes_and_streams_with_its_token(connect: Callable[[str], gradserve.Client]):
     client = connect("all")
     assert client.model("logistic-regression")([[0.0]]) == 0.5
@@ -184,6 +186,7 @@ def test_the_client_computes_and_streams_with_its_token(connect: Callable[[str],
     assert digits.load_state_dict(digits.state_dict()).version > 1
 
 
+@either_client
 def test_a_list_of_models_holds_those_that_the_token_is_for(connect: Callable[[str], gradserve.Client]):
     listed = {name: [model.name for model in connect(name).list_models()] for name in ("all", "some", "elsewhere")}
     assert listed == {
@@ -205,6 +208,7 @@ def test_pages_of_a_list_tell_of_no_other_models(place: Place):
     assert pages == [["digits"], ["mlp-50-30-20-3"]]
 
 
+@either_client
 def test_a_refusal_does_not_tell_whether_there_is_such_a_model(connect: Callable[[str], gradserve.Client]):
     told = []
     for model in ("digits", ABSENT):
@@ -215,6 +219,7 @@ def test_a_refusal_does_not_tell_whether_there_is_such_a_model(connect: Callable
 
 
 @pytest.mark.parametrize("right", ALL)
+@either_client
 def test_a_refusal_names_the_right_that_is_missing(connect: Callable[[str], gradserve.Client], right: str):
     client = connect(f"without-{right}".replace(":", "-"))
     needs = {

@@ -12,6 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 import gradserve
+from tests.support.either_client import either_client
+
+pytestmark = either_client
 
 FLOATING = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
 SHAPES = [(), (5,), (4, 5), (2, 3, 5)]

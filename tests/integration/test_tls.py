@@ -11,7 +11,10 @@ import pytest
 
 import gradserve
 from tests.support.certificates import Authority, tls_flags
+from tests.support.either_client import either_client
 from tests.support.server import RunningServer, start_server
+
+pytestmark = either_client
 
 
 @pytest.fixture(scope="module")

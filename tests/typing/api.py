@@ -183,3 +183,35 @@ def errors(model: gradserve.Model) -> None:
         assert_type(error.code.name, str)
     except (gradserve.UnavailableError, gradserve.DeadlineExceededError) as failure:
         raise SystemExit(str(failure)) from failure
+
+
+async def awaited(module: torch.nn.Module, path: Path) -> None:
+    async with gradserve.AsyncClient("server:50051", timeout=None, token="secret", tls_ca=path) as client:  # noqa: S106
+        assert_type(client, gradserve.AsyncClient)
+        assert_type(client.with_options(timeout=1), gradserve.AsyncClient)
+        await client.wait_until_ready(30)
+        assert_type(await client.create_model("mlp", gradserve.MLP(50, [30], 3), seed=1), gradserve.AsyncModel)
+        assert_type(await client.list_models(), list[gradserve.ModelInfo])
+        assert_type(await gradserve.deploy(module, "mine", client, device="cpu"), gradserve.AsyncModel)
+        model = client.model("mlp")
+        assert_type(model, gradserve.AsyncModel)
+        assert_type(await model.to("cpu"), gradserve.AsyncModel)
+        assert_type((await model.state_dict("layers.0.*")).version, int)
+        assert_type(await model.load_state_dict(path, progress=show), gradserve.LoadedStateDict)
+        assert_type(await model.list_checkpoints(), list[gradserve.Checkpoint])
+        assert_type(await client.delete_model("mlp", if_version=2), int)
+
+
+async def awaited_tensors(model: gradserve.AsyncModel) -> None:
+    x, t = np.zeros((2, 50)), torch.zeros(2, 50)
+    assert_type(await model(x), Array)
+    assert_type(await model.forward(t, deterministic=True, timeout=1), torch.Tensor)
+    assert_type((await model.gradient(t, loss="sum")).loss, torch.Tensor)
+    assert_type(await model.gradient(x, [0, 1], loss="cross_entropy", wrt="input"), gradserve.Gradients[Array])
+    async with model.stream(max_in_flight=8) as stream:
+        assert_type(stream, gradserve.AsyncStream)
+        assert_type(await stream.forward(x, seed=3), gradserve.AsyncFuture[Array])
+        assert_type(await (await stream.forward(t)), torch.Tensor)
+        assert_type(await (await stream.gradient(t, loss="sum")), gradserve.Gradients[torch.Tensor])
+        assert_type([y async for y in stream.map([t], timeout=1)], list[torch.Tensor])
+        await stream.cancel()

@@ -1,9 +1,9 @@
+# Written by client/generate.py from gradserve/_async/stream.py: edit that, and run `make sync`.
 """A stream of requests to one model."""
 
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -16,13 +16,13 @@ from google.protobuf.duration_pb2 import Duration
 from gradserve import _inference_requests as requests
 from gradserve import _replies
 from gradserve._arrays import Array, ArrayLike, TorchTensor
-from gradserve._bidi import BidiCall
-from gradserve._connection import Caller
 from gradserve._derivative_results import Gradients
 from gradserve._errors import CancelledError
-from gradserve._future import Future
 from gradserve._inference_requests import LossKwargs, PerSampleResult
 from gradserve._options import UNSET, Timeout
+from gradserve._sync.caller import Caller
+from gradserve._threads.bidi import BidiCall, Lock, Room
+from gradserve._threads.future import Future, answer_of
 from gradserve.v1 import inference_pb2
 
 T = TypeVar("T")
@@ -34,13 +34,13 @@ _LONGEST: Final = 315_576_000_000
 class Stream:
     """Requests to one model that do not wait for each other's answers; made by `Model.stream`.
 
-    The methods take what those of `Model` take, and return a `Future` of what those return. `timeout=` is for each
-    request, and counts from the method's call; the stream itself may stay open for any time. Answers may arrive in any
-    order. Nothing is sent twice: a request that is refused because the server is full, or is not answered because the
-    server stops, can be sent again.
+    The methods take what those of `Model` take, and give a `Future`, or an `AsyncFuture` that is awaited in turn, of
+    what those return. `timeout=` is for each request, and counts from the method's call; the stream itself may stay
+    open for any time. Answers may arrive in any order. Nothing is sent twice: a request that is refused because the
+    server is full, or is not answered because the server stops, can be sent again.
 
-    Any number of threads may use a stream. Leaving its block waits for the answers; leaving it by an exception, or
-    `cancel()`, gives them up.
+    Any number of threads, or tasks, may use a stream. Leaving its block waits for the answers; leaving it by an
+    exception, or `cancel()`, gives them up.
     """
 
     def __init__(self, model: str, caller: Caller, max_in_flight: int) -> None:
@@ -49,9 +49,9 @@ class Stream:
         self._model: Final = model
         self._caller: Final = caller
         self._max_in_flight: Final = max_in_flight
-        self._room: Final = threading.Semaphore(max_in_flight)
+        self._room: Final = Room(max_in_flight)
         self._ids: Final = itertools.count()
-        self._lock: Final = threading.Lock()
+        self._lock: Final = Lock()
         self._closed = False
         self._calls: Final[dict[str, BidiCall]] = {}
 
@@ -219,10 +219,10 @@ class Stream:
         try:
             for x in xs:
                 if len(ahead) == self._max_in_flight:
-                    yield ahead.popleft().result()
+                    yield answer_of(ahead.popleft())
                 ahead.append(self.forward(x, timeout=timeout))
             while ahead:
-                yield ahead.popleft().result()
+                yield answer_of(ahead.popleft())
         finally:
             for future in ahead:
                 future.cancel()
@@ -250,7 +250,7 @@ class Stream:
 
     def __repr__(self) -> str:
         where = self._caller.connection.options.target
-        return f"<gradserve.Stream to {self._model!r} at {where}{', closed' if self._closed else ''}>"
+        return f"<gradserve.{type(self).__name__} to {self._model!r} at {where}{', closed' if self._closed else ''}>"
 
     def _call(self, method: Literal["ForwardStream", "GradientStream"]) -> BidiCall:
         """Return the call that such requests go over, which begins with the first of them."""

@@ -1,72 +1,26 @@
-"""Carries calls to a server: their deadlines, their ids, and their failures."""
+# Written by client/generate.py from gradserve/_async/caller.py: edit that, and run `make sync`.
+"""Carries calls to a server: their deadlines, their ids, and what is too large for them."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import grpc
 
 from gradserve import _replies, _sizes
 from gradserve._arrays import Array
-from gradserve._channel import open_channel
-from gradserve._errors import CancelledError, ClientClosedError, Error
-from gradserve._options import UNSET, CallOptions, ChannelOptions, Timeout, check_timeout
+from gradserve._options import UNSET, CallOptions, Timeout, check_timeout
 from gradserve._results import Limits
-from gradserve._status import CALL_ID_KEY, from_rpc_error
+from gradserve._status import CALL_ID_KEY
+from gradserve._threads.connection import Connection
 from gradserve._trace_context import trace_context
-from gradserve.v1 import inference_pb2_grpc, model_pb2, model_pb2_grpc, state_pb2_grpc
+from gradserve.v1 import model_pb2
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
-
-
-class Connection:
-    """One channel and its stubs, shared by a client, those derived from it, and their model handles.
-
-    It connects when it is first used. Any number of threads may use it at once.
-    """
-
-    def __init__(self, options: ChannelOptions) -> None:
-        self.options: Final = options
-        self.metadata: Final = (("authorization", f"Bearer {options.token}"),) if options.token else ()
-        self.closed = False
-        # What GetServerInfo said, once somebody had to know. Two threads may both ask: they hear the same.
-        self.limits: Limits | None = None
-        self._channel: Final = open_channel(options)
-        self.models: Final = model_pb2_grpc.ModelServiceStub(self._channel)
-        self.inference: Final = inference_pb2_grpc.InferenceServiceStub(self._channel)
-        self.state: Final = state_pb2_grpc.StateServiceStub(self._channel)
-
-    def failure(self, error: grpc.RpcError, call_id: str) -> Error:
-        """Return what a failed call means to its caller."""
-        failure = from_rpc_error(error, call_id)
-        if self.closed and isinstance(failure, CancelledError):
-            return ClientClosedError("the client was closed during the call", call_id=call_id)
-        return failure
-
-    @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Begin a call inside the block.
-
-        Raises:
-            ClientClosedError: Another thread has closed the client; gRPC itself raises a ValueError.
-        """
-        try:
-            yield
-        except ValueError as error:
-            if not self.closed:
-                raise
-            raise ClientClosedError("the client is closed") from error
-
-    def close(self) -> None:
-        """End the channel, and with it every call that still runs; a second time does nothing."""
-        self.closed = True
-        self._channel.close()
 
 
 @dataclass(frozen=True)
@@ -91,11 +45,8 @@ class Caller:
         """
         seconds = self.seconds(timeout)
         call_id, metadata = self.identify()
-        try:
-            with self.connection.calling():
-                return method(request, timeout=seconds, metadata=metadata, wait_for_ready=wait_for_ready)
-        except grpc.RpcError as error:
-            raise self.connection.failure(error, call_id) from error
+        with self.connection.calling(call_id):
+            return method(request, timeout=seconds, metadata=metadata, wait_for_ready=wait_for_ready)
 
     def seconds(self, timeout: Timeout) -> float | None:
         """Return a call's timeout, or the client's where the call has none of its own."""
@@ -107,8 +58,7 @@ class Caller:
         Raises:
             ClientClosedError: There are no more calls.
         """
-        if self.connection.closed:
-            raise ClientClosedError("the client is closed")
+        self.connection.check_usable()
         call_id = secrets.token_hex(8)
         return call_id, (*self.connection.metadata, *self.options.metadata, *trace_context(), (CALL_ID_KEY, call_id))
 

@@ -1,3 +1,4 @@
+# Written by client/generate.py from gradserve/_async/client.py: edit that, and run `make sync`.
 """The way in: a client of one server."""
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Self
 
 from gradserve import _model_requests, _options, _replies
 from gradserve._architecture import Architecture
-from gradserve._connection import Caller, Connection
 from gradserve._errors import DeadlineExceededError
-from gradserve._model import Model
 from gradserve._model_requests import DeviceLike, DTypeLike
 from gradserve._options import UNSET, CallOptions, Timeout
 from gradserve._results import ModelInfo, ServerInfo
+from gradserve._sync.caller import Caller
+from gradserve._sync.model import Model
+from gradserve._threads.connection import Connection
 from gradserve._tls import FilePath, Tls
 from gradserve.v1 import model_pb2
 
@@ -24,9 +26,11 @@ from gradserve.v1 import model_pb2
 class Client:
     """Calls a Gradserve server.
 
-    One client serves any number of threads, and is best kept for as long as calls are made. gRPC does not survive a
-    fork: a forked process makes a client of its own. Every method takes `timeout=` seconds for that call (None for no
-    limit), retries included, and raises an `Error` where the call fails.
+    A `Client` serves any number of threads. An `AsyncClient` has the same methods, to be awaited, and serves any number
+    of tasks of one event loop: the one that runs where it is made. Either is best kept for as long as calls are made.
+    gRPC does not survive a fork: a forked process makes a client of its own. Every method takes `timeout=` seconds for
+    that call (None for no limit), retries included, and raises an `Error` where the call fails. Cancelling a task that
+    awaits a call cancels the call.
 
     Calls that change nothing are tried up to five times while the server cannot be reached or says that it is full.
     So are loads of weights, whose request id lets the server do them once. Other calls that change something are sent
@@ -60,6 +64,7 @@ class Client:
             ValueError: The timeout is not positive, a token would leave this host without TLS, or there is a
                 certificate without its key or without `tls_ca`.
             OSError: A file of certificates cannot be read.
+            RuntimeError: No event loop runs, and an `AsyncClient` needs one.
         """
         tls = Tls.find(tls_ca, tls_certificate, os.environ)
         channel = _options.channel_options(
@@ -145,12 +150,14 @@ class Client:
             AbortedError: It is at another version.
         """
         request = _model_requests.delete(name, if_version=if_version)
-        return self._caller.call(self._caller.connection.models.DeleteModel, request, timeout).version
+        reply = self._caller.call(self._caller.connection.models.DeleteModel, request, timeout)
+        return reply.version
 
     def server_info(self, *, timeout: Timeout = UNSET) -> ServerInfo:
         """Return what the server is: its version, devices, limits, layer types and losses."""
         request = model_pb2.GetServerInfoRequest()
-        return _replies.server_info(self._caller.call(self._caller.connection.models.GetServerInfo, request, timeout))
+        reply = self._caller.call(self._caller.connection.models.GetServerInfo, request, timeout)
+        return _replies.server_info(reply)
 
     def wait_until_ready(self, timeout: Timeout = UNSET) -> None:
         """Wait until the server can be reached and its health (grpc.health.v1) is SERVING.
@@ -184,4 +191,6 @@ class Client:
 
     def __repr__(self) -> str:
         connection = self._caller.connection
-        return f"<gradserve.Client of {connection.options.target}{', closed' if connection.closed else ''}>"
+        return (
+            f"<gradserve.{type(self).__name__} of {connection.options.target}{', closed' if connection.closed else ''}>"
+        )

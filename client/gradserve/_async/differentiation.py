@@ -11,9 +11,9 @@ from gradserve import _derivative_requests as derivatives
 from gradserve import _inference_requests as requests
 from gradserve import _replies
 from gradserve._arrays import Array, ArrayLike, TorchTensor
+from gradserve._async.handle import Handle
 from gradserve._derivative_requests import Directions, JacobianMode
 from gradserve._derivative_results import CheckedGradients, HessianVectorProducts, Jacobians, JacobianVectorProduct
-from gradserve._handle import Handle
 from gradserve._inference_requests import LossKwargs
 from gradserve._options import UNSET, Timeout
 
@@ -24,7 +24,7 @@ class Differentiation(Handle):
     """What a handle of a model does with derivatives other than gradients; `Model` adds the rest."""
 
     @overload
-    def jvp(
+    async def jvp(
         self,
         x: TorchTensor[T],
         tangent: Directions,
@@ -39,7 +39,7 @@ class Differentiation(Handle):
     ) -> JacobianVectorProduct[T]: ...
 
     @overload
-    def jvp(
+    async def jvp(
         self,
         x: npt.ArrayLike,
         tangent: Directions,
@@ -53,7 +53,7 @@ class Differentiation(Handle):
         timeout: Timeout = ...,
     ) -> JacobianVectorProduct[Array]: ...
 
-    def jvp(  # noqa: PLR0913 - as many as the request has fields
+    async def jvp(  # noqa: PLR0913 - as many as the request has fields
         self,
         x: ArrayLike,
         tangent: Directions,
@@ -87,15 +87,16 @@ class Differentiation(Handle):
             ResourceExhaustedError: The request or the reply is too large, or the server is full.
         """
         array, tangents = requests.array("input", x), derivatives.named("tangents", tangent)
-        self._caller.check_sizes((array, *tangents.values()), timeout)
+        await self._caller.check_sizes((array, *tangents.values()), timeout)
         run = requests.Run(training, seed, if_version, deterministic)
         request = derivatives.jvp(
             self.name, array, tangents, run, is_tangents_batched=is_tangents_batched, return_output=return_output
         )
-        return _replies.jvp(self._caller.call(self._caller.connection.inference.Jvp, request, timeout), x)
+        reply = await self._caller.call(self._caller.connection.inference.Jvp, request, timeout)
+        return _replies.jvp(reply, x)
 
     @overload
-    def jacobian(
+    async def jacobian(
         self,
         x: TorchTensor[T],
         *,
@@ -111,7 +112,7 @@ class Differentiation(Handle):
     ) -> Jacobians[T]: ...
 
     @overload
-    def jacobian(
+    async def jacobian(
         self,
         x: npt.ArrayLike,
         *,
@@ -126,7 +127,7 @@ class Differentiation(Handle):
         timeout: Timeout = ...,
     ) -> Jacobians[Array]: ...
 
-    def jacobian(  # noqa: PLR0913 - as many as the request has fields
+    async def jacobian(  # noqa: PLR0913 - as many as the request has fields
         self,
         x: ArrayLike,
         *,
@@ -163,15 +164,16 @@ class Differentiation(Handle):
             ResourceExhaustedError: The request or the reply is too large, or the server is full.
         """
         array = requests.array("input", x)
-        self._caller.check_sizes((array,), timeout)
+        await self._caller.check_sizes((array,), timeout)
         run = requests.Run(training, seed, if_version, deterministic)
         request = derivatives.jacobian(
             self.name, array, run, wrt=wrt, mode=mode, chunk_size=chunk_size, return_output=return_output
         )
-        return _replies.jacobians(self._caller.call(self._caller.connection.inference.Jacobian, request, timeout), x)
+        reply = await self._caller.call(self._caller.connection.inference.Jacobian, request, timeout)
+        return _replies.jacobians(reply, x)
 
     @overload
-    def hvp(
+    async def hvp(
         self,
         x: TorchTensor[T],
         target: ArrayLike | None,
@@ -192,7 +194,7 @@ class Differentiation(Handle):
     ) -> HessianVectorProducts[T]: ...
 
     @overload
-    def hvp(
+    async def hvp(
         self,
         x: npt.ArrayLike,
         target: ArrayLike | None,
@@ -212,7 +214,7 @@ class Differentiation(Handle):
         timeout: Timeout = ...,
     ) -> HessianVectorProducts[Array]: ...
 
-    def hvp(  # noqa: PLR0913 - as many as the request has fields
+    async def hvp(  # noqa: PLR0913 - as many as the request has fields
         self,
         x: ArrayLike,
         target: ArrayLike | None,
@@ -261,7 +263,7 @@ class Differentiation(Handle):
         """
         array, vectors = requests.array("input", x), derivatives.named("vectors", vector)
         objective = requests.objective_of(target, loss, loss_kwargs, reduction, grad_output)
-        self._caller.check_sizes((array, *objective.arrays, *vectors.values()), timeout)
+        await self._caller.check_sizes((array, *objective.arrays, *vectors.values()), timeout)
         run = requests.Run(training, seed, if_version, deterministic)
         request = derivatives.hvp(
             self.name,
@@ -273,9 +275,10 @@ class Differentiation(Handle):
             is_vectors_batched=is_vectors_batched,
             return_gradients=return_gradients,
         )
-        return _replies.hvp(self._caller.call(self._caller.connection.inference.Hvp, request, timeout), x)
+        reply = await self._caller.call(self._caller.connection.inference.Hvp, request, timeout)
+        return _replies.hvp(reply, x)
 
-    def check_gradients(  # noqa: PLR0913 - as many as the request has fields
+    async def check_gradients(  # noqa: PLR0913 - as many as the request has fields
         self,
         x: ArrayLike | None = None,
         target: ArrayLike | None = None,
@@ -307,7 +310,7 @@ class Differentiation(Handle):
         array = None if x is None else requests.array("input", x)
         objective = requests.objective_of(target, loss, loss_kwargs, reduction, None)
         if array is not None:
-            self._caller.check_sizes((array, *objective.arrays), timeout)
+            await self._caller.check_sizes((array, *objective.arrays), timeout)
         request = derivatives.check_gradients(self.name, array, objective, seed=seed, if_version=if_version)
-        reply = self._caller.call(self._caller.connection.inference.CheckGradients, request, timeout)
+        reply = await self._caller.call(self._caller.connection.inference.CheckGradients, request, timeout)
         return _replies.checked_gradients(reply)

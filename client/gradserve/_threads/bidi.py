@@ -12,14 +12,17 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import grpc
 
-from gradserve._connection import Caller
 from gradserve._errors import CancelledError, DeadlineExceededError, Error, InternalError
-from gradserve._future import Future
 from gradserve._status import from_call_error
+from gradserve._sync.caller import Caller
+from gradserve._threads.future import Future
 from gradserve.v1 import inference_pb2
 
 Item: TypeAlias = inference_pb2.ForwardStreamRequest | inference_pb2.GradientStreamRequest
 Answer: TypeAlias = inference_pb2.ForwardStreamResponse | inference_pb2.GradientStreamResponse
+
+Room: TypeAlias = threading.Semaphore
+Lock: TypeAlias = threading.Lock
 
 _SECONDS_TO_END: Final = 1.0
 
@@ -37,9 +40,7 @@ class BidiCall:
     Each request that was sent is settled: by its answer, by the end of the call, or by its own timeout.
     """
 
-    def __init__(
-        self, method: grpc.StreamStreamMultiCallable[Any, Any], caller: Caller, room: threading.Semaphore
-    ) -> None:
+    def __init__(self, method: grpc.StreamStreamMultiCallable[Any, Any], caller: Caller, room: Room) -> None:
         """Start the call.
 
         Args:
@@ -54,7 +55,7 @@ class BidiCall:
         self._room: Final = room
         self._expected: Final[dict[int, _Expected]] = {}
         self._outgoing: Final = SimpleQueue[Item | None]()
-        self._lock: Final = threading.Lock()
+        self._lock: Final = Lock()
         self._end: Callable[[], Error] | None = None
         self._call_id, metadata = caller.identify()
         self._call: Final = method(iter(self._outgoing.get, None), metadata=metadata)
@@ -119,25 +120,19 @@ class BidiCall:
             # gRPC's own thread waits for requests.
             self._outgoing.put(None)
         for expected in list(self._expected.values()):
-            _fail(expected.future, end())
+            expected.future.fail(end())
 
     def _settle(self, answer: Answer) -> None:
         expected = self._expected.get(answer.id)
         if expected is None:
             return  # It was given up, or its time was over.
         if answer.HasField("error"):
-            _fail(expected.future, from_call_error(answer.error, self._call_id))
+            expected.future.fail(from_call_error(answer.error, self._call_id))
             return
         try:
             result = expected.read(answer.response)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the answer
-            _fail(expected.future, error)
+            expected.future.fail(error)
             return
         with suppress(futures.InvalidStateError):
             expected.future.set_result(result)
-
-
-def _fail(future: Future[Any], error: Exception) -> None:
-    # It may be given up in this moment, or its time may be over.
-    with suppress(futures.InvalidStateError):
-        future.set_exception(error)

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from gradserve import _original_names, _replies, _safetensors
 from gradserve import _state_requests as requests
+from gradserve._async.handle import Handle
+from gradserve._async.transfers import Transfers
 from gradserve._errors import InternalError
-from gradserve._handle import Handle
+from gradserve._event_loop.disk import entered
 from gradserve._options import UNSET, Timeout
+from gradserve._progress import Progress, silent
 from gradserve._reception import Buffer, File
 from gradserve._results import Checkpoint, LoadedStateDict, StateDict
 from gradserve._state_sources import StateDictLike, source_of
-from gradserve._transfers import Progress, Transfers, silent
 from gradserve._whole_file import whole_file
 from gradserve.v1 import state_pb2
 
@@ -25,7 +27,7 @@ class Weights(Handle):
     it goes on.
     """
 
-    def state_dict(
+    async def state_dict(
         self,
         keys: str | Sequence[str] = (),
         *,
@@ -47,9 +49,9 @@ class Weights(Handle):
             DataLossError: The weights were damaged on their way.
         """
         request = requests.get(self.name, keys, if_version)
-        return self._fetched(request, original_names=original_names, progress=silent, timeout=timeout)
+        return await self._fetched(request, original_names=original_names, progress=silent, timeout=timeout)
 
-    def save_state_dict(
+    async def save_state_dict(
         self,
         path: str | os.PathLike[str],
         keys: str | Sequence[str] = (),
@@ -77,14 +79,15 @@ class Weights(Handle):
             OSError: The file cannot be written.
         """
         request = requests.get(self.name, keys, if_version)
-        with whole_file(path) as stream:
+        async with entered(whole_file(path)) as stream:
             if not original_names:
-                return Transfers(self._caller, timeout).receive(request, File(stream), progress).version
-            state = self._fetched(request, original_names=True, progress=progress, timeout=timeout)
+                received = await Transfers(self._caller, timeout).receive(request, File(stream), progress)
+                return received.version
+            state = await self._fetched(request, original_names=True, progress=progress, timeout=timeout)
             stream.writelines(_safetensors.pack(state).pieces())
             return state.version
 
-    def load_state_dict(  # noqa: PLR0913 - as many as the request has fields
+    async def load_state_dict(  # noqa: PLR0913 - as many as the request has fields
         self,
         state_dict: StateDictLike,
         *,
@@ -111,7 +114,8 @@ class Weights(Handle):
             cast: Whether to convert another floating dtype to the model's; otherwise it is refused.
             request_id: Makes it safe to call again after a failure: with the same id and weights the server answers
                 what it has answered before. Default: one is drawn, for the attempts of this call.
-            progress: Called, on another thread, with the bytes that have gone and the bytes that will go in all.
+            progress: Called with the bytes that have gone and the bytes that will go in all; by a `Client` on another
+                thread.
             timeout: Seconds in which nothing moves; default: the client's.
 
         Raises:
@@ -120,15 +124,16 @@ class Weights(Handle):
             ResourceExhaustedError: It is too large, or the server's disk is full.
             OSError: The file cannot be read.
         """
-        layers = self._original_names(timeout) if original_names else {}
+        layers = await self._original_names(timeout) if original_names else {}
         options = requests.LoadOptions(strict, keys, if_version, durable, cast, request_id)
-        with source_of(state_dict, {original: layer for layer, original in layers.items()}) as source:
+        renamed = {original: layer for layer, original in layers.items()}
+        async with entered(source_of(state_dict, renamed)) as source:
             header = requests.load_header(self.name, options, source.total_bytes)
-            size = self._caller.chunk_bytes(source.total_bytes, timeout)
+            size = await self._caller.chunk_bytes(source.total_bytes, timeout)
             transfers = Transfers(self._caller, timeout)
-            return _replies.loaded(transfers.send(lambda: requests.load(header, source.chunks(size)), progress))
+            return _replies.loaded(await transfers.send(lambda: requests.load(header, source.chunks(size)), progress))
 
-    def save_checkpoint(
+    async def save_checkpoint(
         self,
         checkpoint: str,
         *,
@@ -150,10 +155,10 @@ class Weights(Handle):
             ResourceExhaustedError: The server's disk is full.
         """
         request = requests.save_checkpoint(self.name, checkpoint, metadata, if_version)
-        reply = self._caller.call(self._caller.connection.state.SaveCheckpoint, request, timeout)
+        reply = await self._caller.call(self._caller.connection.state.SaveCheckpoint, request, timeout)
         return _replies.checkpoint(reply.checkpoint)
 
-    def load_checkpoint(self, checkpoint: str, *, if_version: int | None = None, timeout: Timeout = UNSET) -> int:
+    async def load_checkpoint(self, checkpoint: str, *, if_version: int | None = None, timeout: Timeout = UNSET) -> int:
         """Make a checkpoint's weights the live ones, and return their new version.
 
         Args:
@@ -168,20 +173,21 @@ class Weights(Handle):
             DataLossError: Its file is damaged; the live weights stay.
         """
         request = requests.load_checkpoint(self.name, checkpoint, if_version)
-        return self._caller.call(self._caller.connection.state.LoadCheckpoint, request, timeout).version
+        reply = await self._caller.call(self._caller.connection.state.LoadCheckpoint, request, timeout)
+        return reply.version
 
-    def list_checkpoints(self, *, timeout: Timeout = UNSET) -> list[Checkpoint]:
+    async def list_checkpoints(self, *, timeout: Timeout = UNSET) -> list[Checkpoint]:
         """Return the model's checkpoints, the newest first. The timeout holds for each page of the list."""
         request = state_pb2.ListCheckpointsRequest(model=self.name)
         checkpoints: list[Checkpoint] = []
         while True:
-            reply = self._caller.call(self._caller.connection.state.ListCheckpoints, request, timeout)
+            reply = await self._caller.call(self._caller.connection.state.ListCheckpoints, request, timeout)
             checkpoints.extend(map(_replies.checkpoint, reply.checkpoints))
             if not reply.next_page_token:
                 return checkpoints
             request.page_token = reply.next_page_token
 
-    def delete_checkpoint(self, checkpoint: str, *, timeout: Timeout = UNSET) -> None:
+    async def delete_checkpoint(self, checkpoint: str, *, timeout: Timeout = UNSET) -> None:
         """Delete a checkpoint.
 
         Raises:
@@ -189,19 +195,19 @@ class Weights(Handle):
             FailedPreconditionError: The live weights are kept in it and nowhere else.
         """
         request = state_pb2.DeleteCheckpointRequest(model=self.name, checkpoint=checkpoint)
-        self._caller.call(self._caller.connection.state.DeleteCheckpoint, request, timeout)
+        await self._caller.call(self._caller.connection.state.DeleteCheckpoint, request, timeout)
 
-    def _fetched(
+    async def _fetched(
         self, request: state_pb2.GetStateDictRequest, *, original_names: bool, progress: Progress, timeout: Timeout
     ) -> StateDict:
-        layers = self._original_names(timeout) if original_names else {}
+        layers = await self._original_names(timeout) if original_names else {}
         buffer = Buffer()
-        version = Transfers(self._caller, timeout).receive(request, buffer, progress).version
+        received = await Transfers(self._caller, timeout).receive(request, buffer, progress)
         try:
-            state = _replies.state_dict(_safetensors.unpack(buffer.content), version)
+            state = _replies.state_dict(_safetensors.unpack(buffer.content), received.version)
         except _safetensors.FormatError as error:
             raise InternalError(f"the reply cannot be read: {error}", reason="MALFORMED_REPLY") from error
-        return StateDict(_original_names.renamed(state, layers), version) if layers else state
+        return StateDict(_original_names.renamed(state, layers), state.version) if layers else state
 
-    def _original_names(self, timeout: Timeout) -> dict[str, str]:
-        return _original_names.from_checkpoints(self.list_checkpoints(timeout=timeout))
+    async def _original_names(self, timeout: Timeout) -> dict[str, str]:
+        return _original_names.from_checkpoints(await self.list_checkpoints(timeout=timeout))

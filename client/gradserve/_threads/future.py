@@ -64,6 +64,12 @@ class Future(futures.Future[T]):
                 raise
         return super().exception(0)
 
+    def fail(self, error: Exception) -> None:
+        """Settle it by an error, unless it is settled."""
+        # It may be given up in this moment, or its time may be over.
+        with suppress(futures.InvalidStateError):
+            self.set_exception(error)
+
     def seconds_left(self) -> float | None:
         """Return how long the answer may still take; None for no limit."""
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
@@ -76,10 +82,13 @@ class Future(futures.Future[T]):
         """Fail, unless there is time left or an answer; return whether there is no time left."""
         if self.seconds_left() != 0.0:
             return False
-        # The answer may arrive in this moment.
-        with suppress(futures.InvalidStateError):
-            self.set_exception(DeadlineExceededError(f"no answer within {self._seconds} s"))
+        self.fail(DeadlineExceededError(f"no answer within {self._seconds} s"))
         return True
+
+
+def answer_of(future: Future[T]) -> T:
+    """Return the answer, once it is there."""
+    return future.result()
 
 
 Future.__module__ = "gradserve"  # where users import it from

@@ -1,8 +1,9 @@
+# Written by client/generate.py from gradserve/_async/handle.py: edit that, and run `make sync`.
 """What all that is done with one model of a server starts from."""
 
 from __future__ import annotations
 
-from gradserve._connection import Caller
+from gradserve._sync.caller import Caller
 
 
 class Handle:

@@ -5,44 +5,45 @@ from __future__ import annotations
 from typing import Self
 
 from gradserve import _model_requests, _replies
-from gradserve._differentiation import Differentiation
-from gradserve._inference import Inference
+from gradserve._async.differentiation import Differentiation
+from gradserve._async.inference import Inference
+from gradserve._async.weights import Weights
 from gradserve._model_requests import DeviceLike, DTypeLike
 from gradserve._options import UNSET, Timeout
 from gradserve._results import ModelInfo, ParameterInfo
-from gradserve._weights import Weights
 from gradserve.v1 import model_pb2
 
 
-class Model(Inference, Differentiation, Weights):
+class AsyncModel(Inference, Differentiation, Weights):
     """One model of a server, by its name.
 
     Inputs are numpy arrays, torch tensors, or numbers in nested lists, which become what torch.tensor makes of them.
     What comes back is of the input's kind: torch tensors on the input's device for a torch tensor, else numpy arrays;
     either may be written to. torch is not needed unless it is used.
 
-    A handle holds no state: any number of threads may use it, and a call to a model that is gone is a NotFoundError.
-    Every method takes `timeout=` seconds for that call.
+    A handle holds no state: any number of threads, or tasks, may use it, and a call to a model that is gone is a
+    NotFoundError. Every method takes `timeout=` seconds for that call.
 
     Attributes:
         name: The model's name.
     """
 
-    def info(self, *, timeout: Timeout = UNSET) -> ModelInfo:
+    async def info(self, *, timeout: Timeout = UNSET) -> ModelInfo:
         """Return what the server tells of the model.
 
         Raises:
             NotFoundError: There is none of that name.
         """
         request = model_pb2.GetModelRequest(name=self.name)
-        reply = self._caller.call(self._caller.connection.models.GetModel, request, timeout)
+        reply = await self._caller.call(self._caller.connection.models.GetModel, request, timeout)
         return _replies.model_info(reply.model)
 
-    def named_parameters(self, *, timeout: Timeout = UNSET) -> list[tuple[str, ParameterInfo]]:
+    async def named_parameters(self, *, timeout: Timeout = UNSET) -> list[tuple[str, ParameterInfo]]:
         """Return the parameters' names with their shapes, dtypes and requires_grad, in torch's order."""
-        return [(parameter.name, parameter) for parameter in self.info(timeout=timeout).named_parameters]
+        info = await self.info(timeout=timeout)
+        return [(parameter.name, parameter) for parameter in info.named_parameters]
 
-    def to(
+    async def to(
         self,
         device: DeviceLike | None = None,
         *,
@@ -63,10 +64,10 @@ class Model(Inference, Differentiation, Weights):
             AbortedError: The model is at another version than `if_version`.
         """
         request = _model_requests.move(self.name, device=device, dtype=dtype, if_version=if_version)
-        self._caller.call(self._caller.connection.models.UpdateModel, request, timeout)
+        await self._caller.call(self._caller.connection.models.UpdateModel, request, timeout)
         return self
 
-    def requires_grad_(
+    async def requires_grad_(
         self,
         parameters: str = "*",
         requires_grad: bool = True,  # noqa: FBT001, FBT002 - as torch has it
@@ -89,8 +90,8 @@ class Model(Inference, Differentiation, Weights):
         request = _model_requests.set_requires_grad(
             self.name, parameters, requires_grad=requires_grad, if_version=if_version
         )
-        self._caller.call(self._caller.connection.models.UpdateModel, request, timeout)
+        await self._caller.call(self._caller.connection.models.UpdateModel, request, timeout)
         return self
 
     def __repr__(self) -> str:
-        return f"<gradserve.Model {self.name!r} at {self._caller.connection.options.target}>"
+        return f"<gradserve.{type(self).__name__} {self.name!r} at {self._caller.connection.options.target}>"

@@ -1,3 +1,4 @@
+# Written by client/generate.py from gradserve/_async/inference.py: edit that, and run `make sync`.
 """What a handle of a model computes: outputs and gradients, one call at a time or in a stream."""
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from gradserve import _inference_requests as requests
 from gradserve import _replies
 from gradserve._arrays import Array, ArrayLike, TorchTensor
 from gradserve._derivative_results import Gradients
-from gradserve._handle import Handle
 from gradserve._inference_requests import LossKwargs, PerSampleResult
 from gradserve._options import UNSET, Timeout
-from gradserve._stream import Stream
+from gradserve._sync.handle import Handle
+from gradserve._sync.stream import Stream
 
 T = TypeVar("T")
 

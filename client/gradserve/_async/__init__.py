@@ -1,0 +1,1 @@
+"""What both clients do, written once, awaiting: `client/generate.py` writes `_sync` from it."""
