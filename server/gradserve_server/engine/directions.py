@@ -10,6 +10,7 @@ from gradserve_server.config import Limits
 from gradserve_server.engine.input_plan import InputPlan
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.shapes import LAYERS_TOGETHER, Shape
+from gradserve_server.engine.signature import check_batched
 from gradserve_server.engine.tensors import aligned, to_torch
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
 from gradserve_server.operations import Array, is_floating
@@ -46,7 +47,7 @@ def check_directions(
         if not is_floating(direction):
             message = f"must be floating, got {direction.dtype}: cast it, as torch would have you"
             raise InvalidArgument(message, field=f"{path}.dtype")
-        count = _checked_count(direction.shape, shape, count, f"{path}.shape") if batched else None
+        count = _checked_count(direction.shape, shape, count, path) if batched else None
         if not batched and direction.shape != shape:
             raise InvalidArgument(f"must have shape {list(shape)}, got {list(direction.shape)}", field=f"{path}.shape")
     return count
@@ -54,11 +55,9 @@ def check_directions(
 
 def _checked_count(given: Shape, shape: Shape, count: int | None, path: str) -> int:
     """How many directions there are, if it is as many as there were before."""
-    if not given or given[1:] != shape or not given[0]:
-        wanted = ", ".join(["K", *map(str, shape)])
-        raise InvalidArgument(f"must have shape [{wanted}], K > 0, got {list(given)}", field=path)
+    check_batched(given, shape, path)
     if count is not None and given[0] != count:
-        raise InvalidArgument(f"holds {given[0]} directions where another holds {count}", field=path)
+        raise InvalidArgument(f"holds {given[0]} directions where another holds {count}", field=f"{path}.shape")
     return given[0]
 
 
