@@ -30,7 +30,7 @@ format: .venv/.dev ## Set the code in its one format, and fix what can be fixed 
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-protos: .venv-protos/.installed ## Regenerate client/gradserve/v1 from protos/.
+protos: .venv-protos/.installed ## Regenerate the code of protos/.
 	.venv-protos/bin/python protos/generate.py
 
 clean: ## Remove the environments and every cache.

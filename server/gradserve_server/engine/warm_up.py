@@ -40,7 +40,7 @@ def warm_up(model: Model) -> tuple[str, ...]:
     """
     # What a reply may hold is for requests; two rows of a very wide model may be more.
     model = replace(model, limits=replace(model.limits, max_message_bytes=_LARGEST_MESSAGE))
-    shape = _accepted_shape(model)
+    shape = accepted_shape(model)
     example = np.ones(shape, np.float32)
     (answer,) = forward.compute(model, [forward.prepare(model, ForwardCall(example))])
     if isinstance(answer, ServiceError):
@@ -55,7 +55,13 @@ def warm_up(model: Model) -> tuple[str, ...]:
     return ("Forward", "Gradient")
 
 
-def _accepted_shape(model: Model) -> Shape:
+def accepted_shape(model: Model) -> Shape:
+    """The shape of two rows that the layers take.
+
+    Raises:
+        InvalidArgument: If the layers do not fit each other, whatever the input.
+        ResourceExhausted: If each is beyond a limit.
+    """
     first: ServiceError | None = None
     for shape in islice(_candidates(model.blueprint), _TRIES):
         try:

@@ -1,7 +1,6 @@
 """Replies that hold tensors, as bytes: a tensor's memory is copied once, into the message that is sent.
 
-A message object would copy it three times: into bytes, into the message, and out of it. The bytes are those of
-https://protobuf.dev/programming-guides/encoding.
+A message object would copy it three times: into bytes, into the message, and out of it.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ import numpy as np
 from gradserve import codec
 from gradserve.v1 import inference_pb2, tensor_pb2
 from gradserve_server.operations import Array, ForwardResult, GradientResult
+from gradserve_server.servicers.encoding import Part, elements, head, varint
 from gradserve_server.status import Failure
-
-_Part = bytes | memoryview
 
 _OUTPUT: Final = inference_pb2.ForwardResponse.OUTPUT_FIELD_NUMBER
 _LOSS: Final = inference_pb2.GradientResponse.LOSS_FIELD_NUMBER
@@ -28,12 +26,8 @@ _MAP_KEY, _MAP_VALUE = 1, 2
 _ID_TAG: Final = bytes([inference_pb2.ForwardStreamResponse.ID_FIELD_NUMBER << 3])
 _RESPONSE: Final = inference_pb2.ForwardStreamResponse.RESPONSE_FIELD_NUMBER
 
-_LENGTH_DELIMITED: Final = 2
 _UINT64: Final = 2**64
-_MORE: Final = 128
 _REMEMBERED: Final = 1024
-_SMALL: Final = 65_536
-"""Bytes up to which one more copy costs less than a view."""
 
 
 def forward_reply(result: ForwardResult, version: int) -> bytes:
@@ -67,16 +61,16 @@ def failed_answer(request_id: int, failure: Failure) -> bytes:
     return inference_pb2.ForwardStreamResponse(id=request_id, error=error).SerializeToString()
 
 
-def _answer(request_id: int, parts: Sequence[_Part]) -> bytes:
-    return b"".join((_ID_TAG, _varint(request_id % _UINT64), _head(_RESPONSE, sum(map(len, parts))), *parts))
+def _answer(request_id: int, parts: Sequence[Part]) -> bytes:
+    return b"".join((_ID_TAG, varint(request_id % _UINT64), head(_RESPONSE, sum(map(len, parts))), *parts))
 
 
-def _forward_parts(result: ForwardResult, version: int) -> Sequence[_Part]:
+def _forward_parts(result: ForwardResult, version: int) -> Sequence[Part]:
     return *_tensor(_OUTPUT, result.output), _forward_end(version, result.seed)
 
 
-def _gradient_parts(result: GradientResult, version: int) -> Sequence[_Part]:
-    parts: list[_Part] = []
+def _gradient_parts(result: GradientResult, version: int) -> Sequence[Part]:
+    parts: list[Part] = []
     if result.loss is not None:
         parts += _tensor(_LOSS, result.loss)
     if result.output is not None:
@@ -97,38 +91,20 @@ def _gradient_end(version: int, seed: int | None) -> bytes:
     return inference_pb2.GradientResponse(version=version, seed=seed).SerializeToString()
 
 
-def _map_entry(field: int, name: str, array: Array) -> tuple[_Part, ...]:
+def _map_entry(field: int, name: str, array: Array) -> tuple[Part, ...]:
     key = name.encode()
-    entry = (_head(_MAP_KEY, len(key)) + key, *_tensor(_MAP_VALUE, array))
-    return (_head(field, sum(map(len, entry))), *entry)
+    entry = (head(_MAP_KEY, len(key)) + key, *_tensor(_MAP_VALUE, array))
+    return (head(field, sum(map(len, entry))), *entry)
 
 
-def _tensor(field: int, array: Array) -> tuple[_Part, _Part]:
-    if array.nbytes <= _SMALL:
-        return _tensor_head(field, array.dtype, array.shape), array.tobytes()
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return _tensor_head(field, array.dtype, array.shape), flat.data
+def _tensor(field: int, array: Array) -> tuple[Part, Part]:
+    return _tensor_head(field, array.dtype, array.shape), elements(array)
 
 
 @lru_cache(_REMEMBERED)
 def _tensor_head(field: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """All of a Tensor field that comes before its data."""
     size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    head = tensor_pb2.Tensor(dtype=codec.dtype_from_name(dtype.name), shape=shape).SerializeToString()
-    head += _head(tensor_pb2.Tensor.DATA_FIELD_NUMBER, size)
-    return _head(field, len(head) + size) + head
-
-
-@lru_cache(_REMEMBERED)
-def _head(field: int, length: int) -> bytes:
-    """The tag and the length of a field that holds bytes, a string or a message."""
-    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    groups = bytearray()
-    while value >= _MORE:
-        groups.append(value % _MORE | _MORE)
-        value //= _MORE
-    groups.append(value)
-    return bytes(groups)
+    before = tensor_pb2.Tensor(dtype=codec.dtype_from_name(dtype.name), shape=shape).SerializeToString()
+    before += head(tensor_pb2.Tensor.DATA_FIELD_NUMBER, size)
+    return head(field, len(before) + size) + before

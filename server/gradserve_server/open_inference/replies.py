@@ -1,0 +1,90 @@
+"""Replies of ModelInfer as bytes, as `servicers.replies` makes those of gradserve.v1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+
+from gradserve_server.open_inference import grpc_service_pb2
+from gradserve_server.open_inference.grpc_service_pb2 import (
+    InferParameter,
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelStreamInferResponse,
+)
+from gradserve_server.open_inference.tensors import DATATYPES
+from gradserve_server.operations import Array, ForwardResult, GradientResult
+from gradserve_server.selection import INPUT
+from gradserve_server.servicers.encoding import Part, elements, head
+
+_ID: Final = ModelInferResponse.ID_FIELD_NUMBER
+_RAW: Final = ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+_RESPONSE: Final = ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
+_FINAL: Final = ModelInferResponse(
+    parameters={"triton_final_response": InferParameter(bool_param=True)}
+).SerializeToString()
+_REMEMBERED: Final = 1024
+
+_Head = tuple[str, np.dtype[Any], tuple[int, ...]]
+"""An output's name, dtype and shape."""
+
+
+def forward_reply(request: ModelInferRequest, result: ForwardResult, version: int) -> bytes:
+    """The bytes of a ModelInferResponse of NAME."""
+    return b"".join(_parts(request, {"output": result.output}, version))
+
+
+def gradient_reply(request: ModelInferRequest, result: GradientResult, version: int) -> bytes:
+    """The bytes of a ModelInferResponse of NAME.gradient."""
+    return b"".join(_parts(request, _outputs(result), version))
+
+
+def forward_answer(request: ModelInferRequest, result: ForwardResult, version: int) -> bytes:
+    """The bytes of a ModelStreamInferResponse of NAME."""
+    return _answer(_FINAL, *_parts(request, {"output": result.output}, version))
+
+
+def gradient_answer(request: ModelInferRequest, result: GradientResult, version: int) -> bytes:
+    """The bytes of a ModelStreamInferResponse of NAME.gradient."""
+    return _answer(_FINAL, *_parts(request, _outputs(result), version))
+
+
+def failed_answer(request_id: str, message: str) -> bytes:
+    """The bytes of a ModelStreamInferResponse of a request that failed."""
+    known = ModelInferResponse(id=request_id)
+    return ModelStreamInferResponse(error_message=message, infer_response=known).SerializeToString()
+
+
+def _answer(*parts: Part) -> bytes:
+    return b"".join((head(_RESPONSE, sum(map(len, parts))), *parts))
+
+
+def _outputs(result: GradientResult) -> Mapping[str, Array]:
+    known = {"loss": result.loss, "output": result.output, "input_gradient": result.gradients[INPUT]}
+    return {name: array for name, array in known.items() if array is not None}
+
+
+def _parts(request: ModelInferRequest, outputs: Mapping[str, Array], version: int) -> Iterator[Part]:
+    names = [output.name for output in request.outputs] or list(outputs)
+    chosen = [(name, outputs[name]) for name in names]
+    yield _head_of(request.model_name, version, tuple((name, array.dtype, array.shape) for name, array in chosen))
+    if request.id:
+        text = request.id.encode()
+        yield head(_ID, len(text))
+        yield text
+    for _, array in chosen:
+        yield head(_RAW, array.nbytes)
+        yield elements(array)
+
+
+@lru_cache(_REMEMBERED)
+def _head_of(model: str, version: int, outputs: tuple[_Head, ...]) -> bytes:
+    """All of a reply but its id and the elements of its outputs."""
+    tensors = [
+        grpc_service_pb2.ModelInferResponse.InferOutputTensor(name=name, datatype=DATATYPES[dtype.name], shape=shape)
+        for name, dtype, shape in outputs
+    ]
+    return ModelInferResponse(model_name=model, model_version=str(version), outputs=tensors).SerializeToString()
