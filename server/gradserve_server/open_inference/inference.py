@@ -59,7 +59,7 @@ class Inference:
             raise infer_refusal(refusal, request) from refusal
 
     def answers(self, requests: AsyncIterator[ModelInferRequest], context: Context) -> AsyncIterator[bytes]:
-        """The bytes of ModelStreamInferResponses, as they are found."""
+        """The bytes of ModelStreamInferResponses, in the order of the requests."""
         status_ends = _STATUS_ENDS_STREAM in tuple(context.invocation_metadata() or ())
 
         def submit(request: ModelInferRequest) -> bytes | asyncio.Future[bytes]:
@@ -71,7 +71,8 @@ class Inference:
                 raise told
             return replies.failed_answer(request.id, failure_of(told).details)
 
-        return self._streams.answers(requests, submit, context, refuse)
+        # tritonclient tells its caller of a refusal, but not which request was refused.
+        return self._streams.answers(requests, submit, context, refuse, ordered=True)
 
     def _submit(self, request: ModelInferRequest, context: Context, writers: _Writers) -> bytes | asyncio.Future[bytes]:
         model, of_gradient = split(request.model_name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -43,13 +45,15 @@ class Streams:
         submit: Submit[ItemT],
         context: Context,
         refuse: Refuse[ItemT] = _refuse,
+        *,
+        ordered: bool = False,
     ) -> AsyncIterator[bytes]:
-        """The answers to a stream of requests, in the order in which they are found.
+        """The answers to a stream of requests: as they are found, or if `ordered`, in the order of the requests.
 
         After them the iterator raises InvalidArgument if a request cannot be read, Unavailable if the server stops, and
         what `refuse` raises.
         """
-        stream = _Stream(self._max_requests, submit, refuse)
+        stream = _Stream(self._max_requests, submit, refuse, ordered=ordered)
         self._open.add(stream)
 
         def ended(_: Context) -> None:
@@ -67,12 +71,22 @@ class Streams:
             stream.stop()
 
 
+@dataclass
+class _Turn:
+    """One request, and its answer once that is found."""
+
+    item: Any
+    answer: bytes | None = None
+
+
 class _Stream:
     """One stream: a task that reads requests and has them computed, and the answers on their way to the writer."""
 
-    def __init__(self, max_requests: int, submit: Submit[Any], refuse: Refuse[Any]) -> None:
+    def __init__(self, max_requests: int, submit: Submit[Any], refuse: Refuse[Any], *, ordered: bool) -> None:
         self._submit = submit
         self._refuse = refuse
+        # Those whose answers wait for the ones before.
+        self._turns: deque[_Turn] | None = deque() if ordered else None
         self._room = asyncio.Semaphore(max_requests)
         self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting: set[asyncio.Future[bytes]] = set()
@@ -117,32 +131,46 @@ class _Stream:
         self._answers.put_nowait(None)
 
     def _take(self, item: object) -> None:
+        turn = _Turn(item)
+        if self._turns is not None:
+            self._turns.append(turn)
         try:
             answer = self._submit(item)
         except Exception as error:  # noqa: BLE001 - the boundary of one request, as that of a call
-            self._fail(item, error)
+            self._fail(turn, error)
             return
         if isinstance(answer, bytes):
-            self._answers.put_nowait(answer)
+            self._give(turn, answer)
             return
         self._waiting.add(answer)
-        answer.add_done_callback(partial(self._settle, item))
+        answer.add_done_callback(partial(self._settle, turn))
 
-    def _settle(self, item: object, future: asyncio.Future[bytes]) -> None:
+    def _settle(self, turn: _Turn, future: asyncio.Future[bytes]) -> None:
         self._waiting.discard(future)
         if future.cancelled():
             return
         try:
-            self._answers.put_nowait(future.result())
+            answer = future.result()
         except Exception as error:  # noqa: BLE001 - as above
-            self._fail(item, error)
+            self._fail(turn, error)
+        else:
+            self._give(turn, answer)
 
-    def _fail(self, item: object, error: Exception) -> None:
-        answer = None
+    def _fail(self, turn: _Turn, error: Exception) -> None:
         try:
-            answer = self._refuse(item, error)
+            answer = self._refuse(turn.item, error)
         except Exception as end:  # noqa: BLE001 - it ends the stream, at the boundary of its call
             self._end = end
             self.give_up()
-        # As above, where it is none.
-        self._answers.put_nowait(answer)
+            # As above.
+            self._answers.put_nowait(None)
+        else:
+            self._give(turn, answer)
+
+    def _give(self, turn: _Turn, answer: bytes) -> None:
+        turn.answer = answer
+        if self._turns is None:
+            self._answers.put_nowait(answer)
+            return
+        while self._turns and self._turns[0].answer is not None:
+            self._answers.put_nowait(self._turns.popleft().answer)
