@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
-from gradserve_server.open_inference import grpc_service_pb2
 from gradserve_server.open_inference.grpc_service_pb2 import (
     InferParameter,
     ModelInferRequest,
@@ -16,7 +16,7 @@ from gradserve_server.open_inference.grpc_service_pb2 import (
     ModelStreamInferResponse,
 )
 from gradserve_server.open_inference.tensors import DATATYPES
-from gradserve_server.operations import Array, ForwardResult, GradientResult
+from gradserve_server.operations import ForwardResult, GradientResult
 from gradserve_server.selection import INPUT
 from gradserve_server.servicers.encoding import Part, elements, head
 
@@ -34,22 +34,22 @@ _Head = tuple[str, np.dtype[Any], tuple[int, ...]]
 
 def forward_reply(request: ModelInferRequest, result: ForwardResult, version: int) -> bytes:
     """The bytes of a ModelInferResponse of NAME."""
-    return b"".join(_parts(request, {"output": result.output}, version))
+    return b"".join(_forward_parts(request, result, version))
 
 
 def gradient_reply(request: ModelInferRequest, result: GradientResult, version: int) -> bytes:
     """The bytes of a ModelInferResponse of NAME.gradient."""
-    return b"".join(_parts(request, _outputs(result), version))
+    return b"".join(_gradient_parts(request, result, version))
 
 
 def forward_answer(request: ModelInferRequest, result: ForwardResult, version: int) -> bytes:
     """The bytes of a ModelStreamInferResponse of NAME."""
-    return _answer(_FINAL, *_parts(request, {"output": result.output}, version))
+    return _answer(_FINAL, *_forward_parts(request, result, version))
 
 
 def gradient_answer(request: ModelInferRequest, result: GradientResult, version: int) -> bytes:
     """The bytes of a ModelStreamInferResponse of NAME.gradient."""
-    return _answer(_FINAL, *_parts(request, _outputs(result), version))
+    return _answer(_FINAL, *_gradient_parts(request, result, version))
 
 
 def failed_answer(request_id: str, message: str) -> bytes:
@@ -62,29 +62,43 @@ def _answer(*parts: Part) -> bytes:
     return b"".join((head(_RESPONSE, sum(map(len, parts))), *parts))
 
 
-def _outputs(result: GradientResult) -> Mapping[str, Array]:
+def _forward_parts(request: ModelInferRequest, result: ForwardResult, version: int) -> Iterator[Part]:
+    output = result.output
+    yield _forward_head(request.model_name, version, output.dtype, output.shape)
+    yield elements(output)
+    yield from _id(request.id)
+
+
+def _gradient_parts(request: ModelInferRequest, result: GradientResult, version: int) -> Iterator[Part]:
     known = {"loss": result.loss, "output": result.output, "input_gradient": result.gradients[INPUT]}
-    return {name: array for name, array in known.items() if array is not None}
-
-
-def _parts(request: ModelInferRequest, outputs: Mapping[str, Array], version: int) -> Iterator[Part]:
-    names = [output.name for output in request.outputs] or list(outputs)
-    chosen = [(name, outputs[name]) for name in names]
-    yield _head_of(request.model_name, version, tuple((name, array.dtype, array.shape) for name, array in chosen))
-    if request.id:
-        text = request.id.encode()
-        yield head(_ID, len(text))
-        yield text
+    outputs = {name: array for name, array in known.items() if array is not None}
+    chosen = [(name, outputs[name]) for name in [output.name for output in request.outputs] or outputs]
+    yield _described(request.model_name, version, tuple((name, array.dtype, array.shape) for name, array in chosen))
     for _, array in chosen:
         yield head(_RAW, array.nbytes)
         yield elements(array)
+    yield from _id(request.id)
+
+
+def _id(text: str) -> Iterator[bytes]:
+    if text:
+        encoded = text.encode()
+        yield head(_ID, len(encoded))
+        yield encoded
 
 
 @lru_cache(_REMEMBERED)
-def _head_of(model: str, version: int, outputs: tuple[_Head, ...]) -> bytes:
+def _forward_head(model: str, version: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """All of a reply of NAME that comes before the elements of its output."""
+    size = dtype.itemsize * math.prod(shape)
+    return _described(model, version, (("output", dtype, shape),)) + head(_RAW, size)
+
+
+@lru_cache(_REMEMBERED)
+def _described(model: str, version: int, outputs: tuple[_Head, ...]) -> bytes:
     """All of a reply but its id and the elements of its outputs."""
     tensors = [
-        grpc_service_pb2.ModelInferResponse.InferOutputTensor(name=name, datatype=DATATYPES[dtype.name], shape=shape)
+        ModelInferResponse.InferOutputTensor(name=name, datatype=DATATYPES[dtype.name], shape=shape)
         for name, dtype, shape in outputs
     ]
     return ModelInferResponse(model_name=model, model_version=str(version), outputs=tensors).SerializeToString()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,10 +91,10 @@ class OpenInferenceServicer:
         limits, batching = self._sources.registry.limits, self._sources.batching
         return pb.ModelConfigResponse(config=config(model, self._signatures.of(model), limits, batching))
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+    def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> Awaitable[bytes]:  # noqa: N802 - the RPC's name
         """Compute; the reply is the bytes of a ModelInferResponse."""
         self._sources.lifecycle.check_started()
-        return await self._inference.reply(request, context)
+        return self._inference.reply(request, context)
 
     def ModelStreamInfer(  # noqa: N802 - the RPC's name
         self, requests: AsyncIterator[pb.ModelInferRequest], context: Context

@@ -57,33 +57,33 @@ def read_inputs(request: ModelInferRequest, known: Sequence[str]) -> dict[str, A
         raise InvalidArgument(message, field="raw_input_contents", reason="INVALID_TENSOR")
     found: dict[str, Array] = {}
     for index, tensor in enumerate(request.inputs):
-        if tensor.name not in known:
-            message = f"there is no input {tensor.name!r}: one of {', '.join(known)}"
+        name = tensor.name
+        if name not in known:
+            message = f"there is no input {name!r}: one of {', '.join(known)}"
             raise InvalidArgument(message, field=f"inputs[{index}].name")
-        if tensor.name in found:
-            raise InvalidArgument(f"{tensor.name} is there already", field=f"inputs[{index}].name")
-        found[tensor.name] = _read(tensor, f"inputs[{index}]", raw[index] if raw else None, index)
+        if name in found:
+            raise InvalidArgument(f"{name} is there already", field=f"inputs[{index}].name")
+        found[name] = _read(tensor, index, raw[index] if raw else None)
     return found
 
 
-def _read(tensor: ModelInferRequest.InferInputTensor, path: str, raw: bytes | None, index: int) -> Array:
+def _read(tensor: ModelInferRequest.InferInputTensor, index: int, raw: bytes | None) -> Array:
+    path = f"inputs[{index}]"
     if tensor.parameters and any(name.startswith(SHARED_MEMORY) for name in tensor.parameters):
         raise Unimplemented("there is no shared memory here", field=f"{path}.parameters", reason="NO_SUCH_EXTENSION")
     dtype = _DTYPES.get(tensor.datatype)
     if dtype is None:
         message = f"{tensor.datatype!r} is not served: one of {', '.join(_DTYPES)}"
         raise InvalidArgument(message, field=f"{path}.datatype", reason="INVALID_TENSOR")
-    if raw is None:
-        data, where = _contents(tensor, dtype, path), f"{path}.contents"
-    elif tensor.HasField("contents"):
+    if raw is not None and tensor.HasField("contents"):
         message = "must not be there together with raw_input_contents"
         raise InvalidArgument(message, field=f"{path}.contents", reason="INVALID_TENSOR")
-    else:
-        data, where = raw, f"raw_input_contents[{index}]"
+    data = _contents(tensor, dtype, path) if raw is None else raw
     try:
         return codec.decode_elements(dtype, tensor.shape, data)
     except codec.TensorError as error:
-        field = where if error.field == "data" else f"{path}.{error.field}"
+        elements = f"{path}.contents" if raw is None else f"raw_input_contents[{index}]"
+        field = elements if error.field == "data" else f"{path}.{error.field}"
         raise InvalidArgument(str(error), field=field, reason="INVALID_TENSOR") from error
 
 
