@@ -19,6 +19,7 @@ GRADIENT_OUTPUTS: Final = ("loss", "output", "input_gradient")
 
 _CLASSIFICATION: Final = "classification"
 _MOST_PARAMETERS: Final = 32
+_LONGEST_VERSION: Final = len(str(2**63))
 
 
 def forward_call(request: ModelInferRequest) -> ForwardCall:
@@ -66,7 +67,7 @@ def version_of(text: str, field: str) -> int | None:
     if not text:
         return None
     # int() takes other scripts' digits, underscores and spaces too.
-    if not (text.isascii() and text.isdigit() and len(text) < len(str(2**63)) and int(text) > 0):
+    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_VERSION and int(text) > 0):
         raise InvalidArgument(f"must be a whole number above 0, got {text[:32]!r}", field=field)
     return int(text)
 
