@@ -7,9 +7,9 @@ import pytest
 from google.protobuf.message import Message
 
 from gradserve.v1 import inference_pb2, model_pb2, model_pb2_grpc, tensor_pb2
-from gradserve_server.open_inference.grpc_service_pb2 import ModelInferRequest
+from gradserve_server.open_inference.grpc_service_pb2 import InferParameter, ModelInferRequest
 from tests.integration import bad_inference
-from tests.integration.bad_input import Row, details, method_of, refusal
+from tests.integration.bad_input import VICTIM, Row, details, method_of, refusal
 
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -118,6 +118,30 @@ def test_it_is_refused_as_forward_and_gradient_refuse_it(channel: grpc.Channel, 
     assert [word for word in row.says if word not in error.details()] == []
     theirs = refusal(channel, method_of(type(row.request)), row.request.SerializeToString())
     assert (info.domain, info.reason) == ("gradserve", details(theirs)[0].reason)
+
+
+def entries(count: int) -> dict[str, InferParameter]:
+    return {str(number): InferParameter(bool_param=True) for number in range(count)}
+
+
+X = {"name": "input", "datatype": "FP32", "shape": [2, 4]}
+TOO_MANY = {
+    "inputs": ModelInferRequest(model_name=VICTIM, inputs=[{}] * 1_000_000),
+    "outputs": ModelInferRequest(model_name=VICTIM, inputs=[X], outputs=[{"name": "output"}] * 1_000_000),
+    "parameters": ModelInferRequest(model_name=VICTIM, parameters=entries(33)),
+    "inputs[0].parameters": ModelInferRequest(model_name=VICTIM, inputs=[X | {"parameters": entries(33)}]),
+    "inputs[0].contents": ModelInferRequest(
+        model_name=VICTIM, inputs=[X | {"contents": {"fp32_contents": [0.0] * (2**20 + 1)}}]
+    ),
+}
+
+
+@pytest.mark.parametrize("field", TOO_MANY)
+def test_what_there_is_too_much_of_is_refused_before_it_is_looked_at(channel: grpc.Channel, field: str):
+    error = refusal(channel, MODEL_INFER, TOO_MANY[field].SerializeToString())
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    (violation,) = details(error)[1]
+    assert violation.field.startswith(field)
 
 
 def test_a_malformed_message_is_an_invalid_argument(channel: grpc.Channel):

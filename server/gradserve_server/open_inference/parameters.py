@@ -23,6 +23,18 @@ model has sequences, so that Triton would ignore the others too."""
 _IGNORED: Final = frozenset(("headers", "binary_data_output", "triton_enable_empty_final_response"))
 _RESERVED: Final = "triton_"
 _MICROSECONDS: Final = 1_000_000
+_MOST: Final = 32
+_LONGEST_NAME: Final = 64
+
+
+def check_count(parameters: Mapping[str, InferParameter], field: str) -> None:
+    """Check that there are no more parameters than anybody needs.
+
+    Raises:
+        InvalidArgument: If there are.
+    """
+    if len(parameters) > _MOST:
+        raise InvalidArgument(f"has {len(parameters)} entries; at most {_MOST}", field=field)
 
 
 def timeout_of(parameters: Mapping[str, InferParameter]) -> float | None:
@@ -42,8 +54,10 @@ def model_parameters(parameters: Mapping[str, InferParameter]) -> dict[str, Valu
     """The parameters without those that are Triton's.
 
     Raises:
-        InvalidArgument: If one has no value, one of Triton's has another type than it wants, or a name is reserved.
+        InvalidArgument: If there are too many, one has no value, one of Triton's has another type than it wants, or a
+            name is reserved.
     """
+    check_count(parameters, "parameters")
     found: dict[str, Value] = {}
     for name, parameter in parameters.items():
         if name in _TYPES:
@@ -70,4 +84,4 @@ def _value(name: str, parameter: InferParameter) -> Value:
 
 
 def _path(name: str) -> str:
-    return f"parameters[{name}]"
+    return f"parameters[{name[:_LONGEST_NAME]}]"

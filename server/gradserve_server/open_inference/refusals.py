@@ -29,6 +29,8 @@ _INFER_FIELDS = {
 
 _TENSORS = {"input": "input", "grad_output": "grad_output", "loss.target": "target"}
 
+_MOST_INPUTS = len(_TENSORS)
+
 # A path, and the part of a tensor or the name of an argument behind it.
 _PATH = re.compile(r"(.*?)(\.shape|\.dtype|\[.*\])?")
 
@@ -38,7 +40,8 @@ _UNAVAILABLE = (DataLoss, DeadlineExceeded, FailedPrecondition)
 
 def infer_refusal(refusal: ServiceError, request: ModelInferRequest) -> ServiceError:
     """The refusal of a ModelInfer as a client of Triton expects it, with the same message and reason."""
-    places = {tensor.name: f"inputs[{index}]" for index, tensor in enumerate(request.inputs)}
+    first = request.inputs[:_MOST_INPUTS]
+    places = {tensor.name: f"inputs[{index}]" for index, tensor in enumerate(first)}
     tensors = {path: places.get(name, "inputs") for path, name in _TENSORS.items()}
     field = _renamed(refusal.field, _INFER_FIELDS | tensors)
     if isinstance(refusal, ResourceExhausted) and refusal.retry_after is not None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from gradserve_server.errors import InvalidArgument, Unimplemented
 from gradserve_server.open_inference.grpc_service_pb2 import ModelInferRequest
-from gradserve_server.open_inference.parameters import Value, model_parameters
+from gradserve_server.open_inference.parameters import Value, check_count, model_parameters
 from gradserve_server.open_inference.tensors import SHARED_MEMORY, read_inputs
 from gradserve_server.operations import Array, ForwardCall, GradientCall, LossCall
 from gradserve_server.selection import INPUT
@@ -18,7 +18,7 @@ GRADIENT_INPUTS: Final = ("input", "grad_output", "target")
 GRADIENT_OUTPUTS: Final = ("loss", "output", "input_gradient")
 
 _CLASSIFICATION: Final = "classification"
-_MOST_PARAMETERS: Final = 32
+_LONGEST_NAME: Final = 64
 _LONGEST_VERSION: Final = len(str(2**63))
 
 
@@ -73,11 +73,7 @@ def version_of(text: str, field: str) -> int | None:
 
 
 def _parameters(request: ModelInferRequest) -> dict[str, Value]:
-    if not request.parameters:
-        return {}
-    if len(request.parameters) > _MOST_PARAMETERS:
-        raise InvalidArgument(f"are {len(request.parameters)}; at most {_MOST_PARAMETERS}", field="parameters")
-    return model_parameters(request.parameters)
+    return model_parameters(request.parameters) if request.parameters else {}
 
 
 def _check_outputs(request: ModelInferRequest, known: Sequence[str]) -> list[str]:
@@ -85,10 +81,11 @@ def _check_outputs(request: ModelInferRequest, known: Sequence[str]) -> list[str
     names: list[str] = []
     for index, output in enumerate(request.outputs):
         if output.name not in known:
-            message = f"there is no output {output.name!r}: one of {', '.join(known)}"
+            message = f"there is no output {output.name[:_LONGEST_NAME]!r}: one of {', '.join(known)}"
             raise InvalidArgument(message, field=f"outputs[{index}].name")
         if output.name in names:
             raise InvalidArgument(f"{output.name} is asked for twice", field=f"outputs[{index}].name")
+        check_count(output.parameters, f"outputs[{index}].parameters")
         for name in output.parameters:
             if name == _CLASSIFICATION or name.startswith(SHARED_MEMORY):
                 path = f"outputs[{index}].parameters[{name}]"

@@ -11,6 +11,7 @@ import numpy as np
 from gradserve import codec
 from gradserve_server.errors import InvalidArgument, Unimplemented
 from gradserve_server.open_inference.grpc_service_pb2 import ModelInferRequest
+from gradserve_server.open_inference.parameters import check_count
 from gradserve_server.operations import Array
 
 _DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
@@ -40,6 +41,12 @@ _CONTENTS: Final = {
 DATATYPES: Final = {dtype.name: datatype for datatype, dtype in _DTYPES.items()}
 """The datatype of each dtype, by NumPy's name."""
 
+_LONGEST_NAME: Final = 64
+"""Of what was sent, in a refusal."""
+
+_MOST_ELEMENTS: Final = 2**20
+"""Element by element, as each of them takes the event loop's time."""
+
 SHARED_MEMORY: Final = "shared_memory_"
 """What the parameters begin with of tensors that are not in the message."""
 
@@ -59,7 +66,7 @@ def read_inputs(request: ModelInferRequest, known: Sequence[str]) -> dict[str, A
     for index, tensor in enumerate(request.inputs):
         name = tensor.name
         if name not in known:
-            message = f"there is no input {name!r}: one of {', '.join(known)}"
+            message = f"there is no input {name[:_LONGEST_NAME]!r}: one of {', '.join(known)}"
             raise InvalidArgument(message, field=f"inputs[{index}].name")
         if name in found:
             raise InvalidArgument(f"{name} is there already", field=f"inputs[{index}].name")
@@ -69,11 +76,14 @@ def read_inputs(request: ModelInferRequest, known: Sequence[str]) -> dict[str, A
 
 def _read(tensor: ModelInferRequest.InferInputTensor, index: int, raw: bytes | None) -> Array:
     path = f"inputs[{index}]"
-    if tensor.parameters and any(name.startswith(SHARED_MEMORY) for name in tensor.parameters):
-        raise Unimplemented("there is no shared memory here", field=f"{path}.parameters", reason="NO_SUCH_EXTENSION")
+    if tensor.parameters:
+        check_count(tensor.parameters, f"{path}.parameters")
+        if any(name.startswith(SHARED_MEMORY) for name in tensor.parameters):
+            message = "there is no shared memory here"
+            raise Unimplemented(message, field=f"{path}.parameters", reason="NO_SUCH_EXTENSION")
     dtype = _DTYPES.get(tensor.datatype)
     if dtype is None:
-        message = f"{tensor.datatype!r} is not served: one of {', '.join(_DTYPES)}"
+        message = f"{tensor.datatype[:_LONGEST_NAME]!r} is not served: one of {', '.join(_DTYPES)}"
         raise InvalidArgument(message, field=f"{path}.datatype", reason="INVALID_TENSOR")
     if raw is not None and tensor.HasField("contents"):
         message = "must not be there together with raw_input_contents"
@@ -97,7 +107,11 @@ def _contents(tensor: ModelInferRequest.InferInputTensor, dtype: np.dtype[Any], 
         if descriptor.name != wanted:
             message = f"{tensor.datatype} is in {wanted}, not in {descriptor.name}"
             raise InvalidArgument(message, field=field, reason="INVALID_TENSOR")
-    sent = np.array(getattr(tensor.contents, wanted))
+    contents = getattr(tensor.contents, wanted)
+    if len(contents) > _MOST_ELEMENTS:
+        message = f"has {len(contents)} elements, at most {_MOST_ELEMENTS}: raw_input_contents takes more"
+        raise InvalidArgument(message, field=field, reason="TOO_MANY_ELEMENTS")
+    sent = np.array(contents)
     elements = sent.astype(dtype)
     if dtype.kind in "iu" and not np.array_equal(sent, elements):
         raise InvalidArgument(f"holds what {tensor.datatype} cannot", field=field, reason="INVALID_TENSOR")
