@@ -5,7 +5,7 @@ PIP_INSTALL := install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test properties check format protos sync clean
+.PHONY: help serve test properties pytriton check format protos sync clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -13,11 +13,15 @@ help: ## Show this list.
 serve: .venv/.serve ## Serve the bundled models on 127.0.0.1:50051; more flags in ARGS="...".
 	$(BIN)/gradserve serve --examples $(ARGS)
 
-test: .venv/.dev .venv-protos/.installed ## Run every test; select some with ARGS="-k ...".
+test: .venv/.dev .venv-protos/.installed .venv-tritonclient/.installed ## Run every test; select some with ARGS="-k ...".
 	$(BIN)/python -m pytest $(ARGS)
 
 properties: .venv/.dev ## Run the property tests in full, and count what they drew.
 	$(BIN)/python -m pytest tests/properties --properties=full --timeout=0 $(ARGS)
+
+pytriton: .venv/.dev .venv-tritonclient/.installed ## Install PyTriton, and hold the Open Inference Protocol against it.
+	$(BIN)/python -m benchmarks.peers pytriton
+	PYTRITON=required $(BIN)/python -m pytest tests/open_inference/test_tritonclient.py $(ARGS)
 
 check: .venv/.dev ## Check style, types, architecture and protos.
 	$(BIN)/ruff check
@@ -30,14 +34,14 @@ format: .venv/.dev ## Set the code in its one format, and fix what can be fixed 
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-protos: .venv-protos/.installed ## Regenerate client/gradserve/v1 from protos/.
+protos: .venv-protos/.installed ## Regenerate the code of protos/.
 	.venv-protos/bin/python protos/generate.py
 
 sync: .venv/.dev ## Regenerate client/gradserve/_sync from client/gradserve/_async.
 	$(BIN)/python client/generate.py
 
 clean: ## Remove the environments and every cache.
-	rm -rf .venv .venv-protos .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .venv-protos .venv-tritonclient .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Each stamp is newer than the files that it depends on, so that the second call has nothing to do.
@@ -56,4 +60,9 @@ clean: ## Remove the environments and every cache.
 .venv-protos/.installed: protos/requirements.txt
 	$(PYTHON) -m venv .venv-protos
 	.venv-protos/bin/python -m pip $(PIP_INSTALL) --requirement protos/requirements.txt
+	touch $@
+
+.venv-tritonclient/.installed: tests/open_inference/requirements.txt
+	$(PYTHON) -m venv .venv-tritonclient
+	.venv-tritonclient/bin/python -m pip $(PIP_INSTALL) --requirement tests/open_inference/requirements.txt
 	touch $@

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.nets import Net
+from benchmarks.peers import open_inference
 from gradserve import codec
 from gradserve.v1 import inference_pb2
 
@@ -45,6 +46,18 @@ def forward(net: Net, rows: int = 1) -> Call:
 
     request = inference_pb2.ForwardRequest(model=net.name, input=codec.encode(x.numpy()))
     return Call(f"{_SERVICE}Forward", request.SerializeToString(), check)
+
+
+def model_infer(net: Net, rows: int = 1) -> Call:
+    """The output for so many rows, by the Open Inference Protocol."""
+    x = net.input(rows)
+    with torch.no_grad():
+        expected = net.module()(x)
+
+    def check(reply: bytes) -> None:
+        compare("output", open_inference.output(reply), expected)
+
+    return Call(open_inference.METHOD, open_inference.request(net.name, x.numpy(), "input"), check)
 
 
 def input_gradient(net: Net, rows: int = 1) -> Call:

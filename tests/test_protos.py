@@ -9,19 +9,27 @@ ROOT = Path(__file__).resolve().parent.parent
 GENERATOR = ROOT / ".venv-protos" / "bin" / "python"
 
 
-def generated(package: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (package / "gradserve" / "v1").glob("*_pb2*.py*")}
+PACKAGES = ("client/gradserve/v1", "server/gradserve_server/open_inference")
+
+
+def generated(root: Path) -> dict[str, bytes]:
+    return {
+        f"{package}/{path.name}": path.read_bytes()
+        for package in PACKAGES
+        for path in (root / package).glob("*_pb2*.py*")
+    }
 
 
 def test_regenerating_the_code_changes_nothing(tmp_path: Path):
     assert GENERATOR.exists(), "run this test by `make test`, or once `make .venv-protos/.installed`"
     subprocess.run([GENERATOR, ROOT / "protos" / "generate.py", "--out", tmp_path], check=True)
-    assert generated(tmp_path) == generated(ROOT / "client")
+    assert generated(tmp_path) == generated(ROOT)
 
 
 def test_every_proto_file_has_its_code():
-    protos = {path.stem for path in (ROOT / "protos" / "gradserve" / "v1").glob("*.proto")}
-    assert {name.partition("_pb2")[0] for name in generated(ROOT / "client")} == protos
+    protos = {path.relative_to(ROOT / "protos").with_suffix("") for path in (ROOT / "protos").rglob("*.proto")}
+    found = {Path(name.partition("_pb2")[0]).relative_to(Path(name).parts[0]) for name in generated(ROOT)}
+    assert found == protos
 
 
 def test_buf_finds_no_fault_and_no_field_without_a_comment():

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.gradserve_process import gradserve
-from benchmarks.hot_path import forward, gradient, latency, peers, streams
+from benchmarks.hot_path import forward, gradient, latency, open_inference, peers, streams
 from benchmarks.hot_path.figure import Figure, Reached, measure
 from benchmarks.hot_path.plot import draw
 from benchmarks.hot_path.report import Report
@@ -24,7 +24,7 @@ from benchmarks.peers.environments import DEFAULT_FOLDER, Environments
 from benchmarks.peers.process import SilentPeerError
 from benchmarks.processes import CHECKOUT, running
 
-SECTIONS = (forward.SECTION, gradient.SECTION, streams.SECTION, latency.SECTION, peers.SECTION)
+SECTIONS = (forward.SECTION, gradient.SECTION, streams.SECTION, latency.SECTION, open_inference.SECTION, peers.SECTION)
 """The parts of the program."""
 
 _COLUMNS = 140
@@ -54,6 +54,7 @@ def _parts(
         gradient.SECTION: [gradient.figures(servers)],
         streams.SECTION: [streams.figures(servers)],
         latency.SECTION: [latency.figures(servers)],
+        open_inference.SECTION: [open_inference.figures(servers)],
         peers.SECTION: peers.parts(servers, environments, options.peers),
     }
     return [part for section in options.only for part in parts[section]]

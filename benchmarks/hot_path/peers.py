@@ -44,16 +44,25 @@ def _figures(servers: Servers, peer: Peer, net: Net, environments: Environments)
 
 def _figure(servers: Servers, peer: Peer, comparison: Comparison, target: str) -> Figure:
     net, concurrency = comparison.net, comparison.concurrency
-    call = calls.vector_jacobian_product(net) if comparison.is_gradient else calls.forward(net)
+    name, call = _call(comparison)
     return Figure(
         section=SECTION,
-        name=f"{'Gradient' if comparison.is_gradient else 'Forward'} {net.name.upper()}",
+        name=f"{name} {net.name.upper()}",
         yardstick=peer.title,
         load=str(concurrency.in_flight),
         target=comparison.target,
         ours=Throughput(gradserve_subject(servers.gradserve, call), concurrency),
         theirs=Throughput(_subject(comparison, target), concurrency),
     )
+
+
+def _call(comparison: Comparison) -> tuple[str, calls.Call]:
+    """What Gradserve is asked."""
+    if comparison.is_translated:
+        return "ModelInfer", calls.model_infer(comparison.net)
+    if comparison.is_gradient:
+        return "Gradient", calls.vector_jacobian_product(comparison.net)
+    return "Forward", calls.forward(comparison.net)
 
 
 def _subject(comparison: Comparison, target: str) -> Subject:

@@ -26,6 +26,7 @@ class Comparison:
         concurrency: How many requests are in flight.
         target: The ratio to reach.
         is_gradient: Whether the vector-Jacobian product by the input is asked for rather than the output.
+        is_translated: Whether Gradserve is asked in the peer's protocol rather than in its own.
     """
 
     net: Net
@@ -33,6 +34,7 @@ class Comparison:
     concurrency: Concurrency
     target: float
     is_gradient: bool = False
+    is_translated: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,24 @@ def _forward(how: Encoding, s: float = 2.0, b: float = 2.0) -> tuple[Comparison,
     return (Comparison(S, how, _MANY, s), Comparison(B, how, _MANY, b))
 
 
+def _both_protocols(s: float = 2.0, b: float = 2.0) -> tuple[Comparison, ...]:
+    """Forward, and ModelInfer, of which S alone has a target: with B the net is most of it."""
+    translated = Comparison(S, encoding.OPEN_INFERENCE, _MANY, s, is_translated=True)
+    return (*_forward(encoding.OPEN_INFERENCE, s, b), translated)
+
+
 def _gradient(how: Encoding) -> tuple[Comparison, ...]:
     targets = ((S, _ONE, 1.3), (S, _MANY, 2.5), (B, _ONE, 3.0), (B, _MANY, 10.0))
     return tuple(Comparison(net, how, concurrency, target, is_gradient=True) for net, concurrency, target in targets)
 
 
 PEERS = (
-    Peer("kserve", "KServe", "kserve==0.21.0", _forward(encoding.OPEN_INFERENCE)),
-    Peer("mlserver", "MLServer", "mlserver==1.7.1", _forward(encoding.OPEN_INFERENCE)),
+    Peer("kserve", "KServe", "kserve==0.21.0", _both_protocols()),
+    Peer("mlserver", "MLServer", "mlserver==1.7.1", _both_protocols()),
     Peer("litserve", "LitServe", "litserve==0.2.19", _forward(encoding.LITSERVE)),
     Peer("bentoml", "BentoML", "bentoml==1.4.39", _forward(encoding.BENTOML)),
     Peer("ray", "Ray Serve", "ray[serve]==2.60.0", _forward(encoding.RAW_BYTES)),
-    Peer("pytriton", "PyTriton", "nvidia-pytriton==0.7.0", _forward(encoding.OPEN_INFERENCE, 1.5), _SYSTEM_PYTHON),
+    Peer("pytriton", "PyTriton", "nvidia-pytriton==0.7.0", _both_protocols(1.5), _SYSTEM_PYTHON),
     Peer(
         "tesseract",
         "Tesseract",

@@ -34,10 +34,10 @@ _SCALARS = {
 }
 
 
-def request(model: str, x: NDArray[np.float32]) -> bytes:
-    """A call with one tensor, `x`, as raw bytes."""
+def request(model: str, x: NDArray[np.float32], name: str = "x") -> bytes:
+    """A call with one tensor, which the model calls by a name, as raw bytes."""
     message = _TYPES["Request"](model_name=model, raw_input_contents=[x.tobytes()])
-    message.inputs.add(name="x", datatype="FP32", shape=x.shape)  # type: ignore[attr-defined]
+    message.inputs.add(name=name, datatype="FP32", shape=x.shape)  # type: ignore[attr-defined]
     return message.SerializeToString()
 
 

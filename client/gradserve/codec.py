@@ -14,7 +14,7 @@ import numpy as np
 
 from gradserve.v1 import tensor_pb2
 
-__all__ = ["MAX_RANK", "Array", "TensorError", "decode", "dtype_from_name", "dtype_name", "encode"]
+__all__ = ["MAX_RANK", "Array", "TensorError", "decode", "decode_elements", "dtype_from_name", "dtype_name", "encode"]
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
@@ -103,20 +103,33 @@ def decode(tensor: tensor_pb2.Tensor) -> Array:
     dtype = _DTYPES.get(tensor.dtype)
     if dtype is None:
         raise _unknown_data_type(tensor.dtype)
+    return decode_elements(dtype, tensor.shape, tensor.data)
+
+
+def decode_elements(dtype: np.dtype[Any], sizes: Sequence[int], data: bytes) -> Array:
+    """Return elements as a read-only array that shares their bytes.
+
+    Args:
+        dtype: One of the ten dtypes.
+        sizes: The shape.
+        data: The elements, little-endian and row by row.
+
+    Raises:
+        TensorError: The wire format does not allow such a shape, or the data do not fit it.
+    """
     # The rank first: a hostile shape may have a million entries.
-    if len(tensor.shape) > MAX_RANK:
-        raise _too_many_dimensions(len(tensor.shape))
-    shape = tuple(tensor.shape)
-    data = tensor.data  # each access makes a new copy
+    if len(sizes) > MAX_RANK:
+        raise _too_many_dimensions(len(sizes))
+    shape = tuple(sizes)
     try:
-        array: Array = np.ndarray(shape, dtype, data)
+        found: Array = np.ndarray(shape, dtype, data)
     except (OverflowError, TypeError, ValueError) as refusal:
         raise _size_error(shape, dtype, len(data)) from refusal
-    if array.nbytes != len(data):
+    if found.nbytes != len(data):
         raise _size_error(shape, dtype, len(data))
-    if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
+    if dtype.kind == "b" and found.size and found.view(np.uint8).max() > 1:
         raise TensorError("data", "a bool element must be the byte 0 or 1")
-    return array
+    return found
 
 
 def _size_error(shape: Sequence[int], dtype: np.dtype[Any], length: int) -> TensorError:

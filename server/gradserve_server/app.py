@@ -36,9 +36,12 @@ from gradserve_server.logs import AccessLog, Audit
 from gradserve_server.memory import keep_freed_messages
 from gradserve_server.metrics import Metrics, MetricsPage, Readings
 from gradserve_server.monitoring import routes
+from gradserve_server.open_inference import grpc_service_pb2
+from gradserve_server.open_inference.inference import Inference
+from gradserve_server.open_inference.servicer import OpenInferenceServicer, Sources
 from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
-from gradserve_server.rpc import handlers, open_gate
+from gradserve_server.rpc import Gate, handlers, open_gate
 from gradserve_server.security.protection import Protection
 from gradserve_server.servicers.guard import Guard
 from gradserve_server.servicers.health import HealthServicer
@@ -259,7 +262,7 @@ def _audience(config: Config, guard: Guard, listeners: tuple[Instruments, ...]) 
 
 def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
     audience = parts.audience
-    own = _own_services(parts, guard)
+    own = _own_services(parts, guard, config)
     health = health_pb2.DESCRIPTOR.services_by_name["Health"]
     # These answer while the server starts, too.
     general: dict[Any, object] = {health: HealthServicer(parts.registry, parts.lifecycle, parts.changes)}
@@ -267,25 +270,35 @@ def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
         reflected = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
         names = (service.full_name for service in (*own, *general, reflected))
         general[reflected] = reflection.aio.ReflectionServicer(tuple(names))
-    for service, (servicer, told) in own.items():
+    for service, (servicer, told, gate) in own.items():
         guarded, named = guard.guarded(service, servicer), told is not audience.metrics
         if named:
             guarded = noted(service, guarded)
-        handler = handlers(service, guarded, told, parts.lifecycle.check_started, named=named)
+        handler = handlers(service, guarded, told, gate, named=named)
         parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
     for service, servicer in general.items():
         handler = handlers(service, guard.guarded(service, servicer), audience.metrics, open_gate)
         parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
 
 
-def _own_services(parts: _Parts, guard: Guard) -> Mapping[Any, tuple[object, Instruments]]:
-    """The servicers of Gradserve's own services, and who is told of their calls."""
+def _own_services(parts: _Parts, guard: Guard, config: Config) -> Mapping[Any, tuple[object, Instruments, Gate]]:
+    """The servicers of models, who is told of their calls, and what lets these in."""
+    audience, gate = parts.audience, parts.lifecycle.check_started
     inference = InferenceServicer(parts.dispatcher, parts.streams, guard.identity)
     models = ModelServicer(parts.registry, guard.may_see, parts.http.address)
+    sources = Sources(parts.registry, parts.lifecycle, audience.metrics, config.batching, guard.may_see)
+    translated = Inference(parts.dispatcher, parts.streams, guard.identity)
+    open_inference = OpenInferenceServicer(sources, translated)
     return {
-        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: (inference, parts.audience.requests),
-        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: (models, parts.audience.models),
-        state_pb2.DESCRIPTOR.services_by_name["StateService"]: (StateServicer(parts.registry), parts.audience.models),
+        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: (inference, audience.requests, gate),
+        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: (models, audience.models, gate),
+        state_pb2.DESCRIPTOR.services_by_name["StateService"]: (StateServicer(parts.registry), audience.models, gate),
+        # It tells whether the server is ready also while that starts.
+        grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]: (
+            open_inference,
+            audience.models,
+            open_gate,
+        ),
     }
 
 

@@ -78,19 +78,20 @@ class Dispatcher:
     ) -> None:
         outcome: Outcome = "ok" if error is None else _outcome(request, error)
         reason = error.reason if isinstance(error, ServiceError) else ""
-        seconds = perf_counter() - started
+        ended = perf_counter()
         rows = request.rows if error is None else 0
         self._instruments.request_finished(
             RequestFact(
                 model,
                 request.operation.name,
                 outcome,
-                seconds,
+                ended - started,
                 rows,
                 request.queue_seconds,
                 request.finite,
                 reason,
                 request.batch,
+                ended,
             )
         )
 

@@ -95,9 +95,17 @@ class ResourceExhausted(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """The server does not answer yet, or not any more, or its disk fails."""
+    """The server does not answer yet, or not any more, or its disk fails.
+
+    Attributes:
+        retry_after: The seconds after which asking again may help; None where it is left to the caller.
+    """
 
     default_reason = "UNAVAILABLE"
+
+    def __init__(self, message: str, *, field: str = "", reason: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, field=field, reason=reason)
+        self.retry_after = retry_after
 
 
 class DeadlineExceeded(ServiceError):

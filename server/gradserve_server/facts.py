@@ -116,6 +116,7 @@ class RequestFact(NamedTuple):
         finite: Whether every number of its reply is finite; True if it was not computed.
         reason: Why it was refused: the reason that its caller was told, such as "QUEUE_FULL"; empty if it was not.
         batch: The batch that it was computed in; None if it was not.
+        ended: When, by `time.perf_counter`.
     """
 
     model: str
@@ -127,6 +128,7 @@ class RequestFact(NamedTuple):
     finite: bool = True
     reason: str = ""
     batch: BatchFact | None = None
+    ended: float = 0.0
 
 
 class ChangeFact(NamedTuple):

@@ -10,8 +10,7 @@ from gradserve_server.checkpoints import names
 from gradserve_server.engine.device import Device
 from gradserve_server.engine.model import Model
 from gradserve_server.errors import Aborted, FailedPrecondition, InvalidArgument, ServiceError
-
-_RESERVED_SUFFIX = ".gradient"
+from gradserve_server.gradient_names import SUFFIX
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +106,6 @@ def check_name(name: str, field_path: str) -> None:
         InvalidArgument: If it cannot.
     """
     names.check_name(name, field_path)
-    if name.endswith(_RESERVED_SUFFIX):
-        message = f"must not end in {_RESERVED_SUFFIX}, which is reserved"
+    if name.endswith(SUFFIX):
+        message = f"must not end in {SUFFIX}, which is reserved"
         raise InvalidArgument(message, field=field_path, reason="INVALID_NAME")

@@ -75,9 +75,8 @@ def failure_of(error: Exception) -> Failure:
     """The failure that an error means; one that is no ServiceError is logged and reaches the caller as an id."""
     refusal = error if isinstance(error, errors.ServiceError) else _internal(error)
     code = CODES.get(type(refusal), grpc.StatusCode.INTERNAL)
-    pushback = _pushback(refusal.retry_after) if isinstance(refusal, errors.ResourceExhausted) else None
     status = status_of(refusal, code).SerializeToString()
-    return Failure(code, refusal.reason, _shortened(refusal.text), status, pushback)
+    return Failure(code, refusal.reason, _shortened(refusal.text), status, _pushback(refusal))
 
 
 def status_of(refusal: errors.ServiceError, code: grpc.StatusCode) -> status_pb2.Status:
@@ -104,11 +103,13 @@ def _packed(detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) 
     return packed
 
 
-def _pushback(retry_after: float | None) -> int:
-    """The pause before a retry in milliseconds; negative for none (gRFC A6, "Pushback")."""
-    if retry_after is None:
-        return _DO_NOT_RETRY
-    return min(max(round(retry_after * 1000), _SHORTEST_PAUSE), _LONGEST_PAUSE)
+def _pushback(refusal: errors.ServiceError) -> int | None:
+    """The pause before a retry in milliseconds; negative for no retry (gRFC A6, "Pushback")."""
+    if not isinstance(refusal, errors.ResourceExhausted | errors.Unavailable):
+        return None
+    if refusal.retry_after is None:
+        return _DO_NOT_RETRY if isinstance(refusal, errors.ResourceExhausted) else None
+    return min(max(round(refusal.retry_after * 1000), _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
 
 def _internal(error: Exception) -> errors.ServiceError:

@@ -37,7 +37,7 @@ class Runner:
     """Runs the snippets of one file.
 
     Attributes:
-        folder: Where they run. It looks like a clone of the repository after `make serve`.
+        folder: Where they run. It looks like a clone of the repository after `make test`.
         printed: What the last snippet printed, if it did.
     """
 
@@ -46,6 +46,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         (self.folder / ".venv").symlink_to(sys.prefix)
+        (self.folder / ".venv-tritonclient").symlink_to(ROOT / ".venv-tritonclient")
         (self.folder / "examples").symlink_to(ROOT / "examples")
 
     def __call__(self, document: Document) -> Iterable[Region]:

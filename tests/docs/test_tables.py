@@ -22,7 +22,7 @@ from gradserve_server.engine.losses import LOSSES, Target
 from gradserve_server.facts import Outcome, QueueState, ReleaseReason, RequestFact, RpcMethod, outcome_of
 from gradserve_server.metrics import Metrics
 from gradserve_server.metrics.readings import ModelReading, Reading
-from gradserve_server.security.rules import RULES
+from gradserve_server.security.rules import RULES, Rule
 from gradserve_server.status import CODES
 from tests.deploy.prometheus.rules import alerts
 from tests.docs.snippets import DOCUMENTS, ROOT
@@ -128,9 +128,13 @@ def _calls() -> Iterator[tuple[str, str]]:
 
 
 def test_every_call_is_there_with_what_it_needs():
-    needs = {rule: rule.right or ("any token" if rule.token else "no token") for rule in RULES.values()}
     table = rows("docs/security.md", "| call | right | model |")
-    assert table == [[".".join(method.rsplit(".", 2)[1:]), needs[rule], rule.model] for method, rule in RULES.items()]
+    assert table == [[".".join(method.rsplit(".", 2)[1:]), _need(rule), rule.model] for method, rule in RULES.items()]
+
+
+def _need(rule: Rule) -> str:
+    by_name = f", or {rule.gradient} for NAME.gradient" if rule.gradient else ""
+    return f"{rule.right}{by_name}" if rule.right else ("any token" if rule.token else "no token")
 
 
 def test_every_value_of_a_token_is_there_with_its_default():

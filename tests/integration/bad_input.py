@@ -88,7 +88,7 @@ class Row:
         """
         error = refusal(channel, method_of(type(self.request)), self.request.SerializeToString())
         assert error.code() is self.status, error
-        info, violations = _details(error)
+        info, violations = details(error)
         assert info.domain == "gradserve"
         assert re.fullmatch(r"[A-Z][A-Z0-9_]+", info.reason)
         named = [violation.field for violation in violations]
@@ -120,12 +120,13 @@ def refusal(channel: grpc.Channel, method: str, data: bytes) -> grpc.RpcError:
 
 def reason_of(error: grpc.RpcError) -> str:
     """The reason in the ErrorInfo of a refusal."""
-    return _details(error)[0].reason
+    return details(error)[0].reason
 
 
-def _details(
+def details(
     error: grpc.RpcError,
 ) -> tuple[error_details_pb2.ErrorInfo, Sequence[error_details_pb2.BadRequest.FieldViolation]]:
+    """The ErrorInfo of a refusal, and its violations of fields."""
     status = rpc_status.from_call(error)
     assert status is not None, f"without details: {error}"
     infos = list(_unpacked(status.details, error_details_pb2.ErrorInfo))

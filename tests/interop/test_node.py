@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,34 @@ PROTOS = HERE.parent.parent / "protos"
 
 
 @pytest.fixture(scope="module")
-def replies(target: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the program prints. Without Node.js there is nothing to run it: a failure in CI, a skip elsewhere."""
+def run(target: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """Gives what a program prints. Without Node.js there is nothing to run it: a failure in CI, a skip elsewhere."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not (node and npm):
         message = "node and npm are not installed"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
     project = tmp_path_factory.mktemp("interop")
-    for name in ("package.json", "package-lock.json", "call.mjs"):
+    for name in ("package.json", "package-lock.json", "call.mjs", "open_inference.mjs"):
         shutil.copy(HERE / name, project)
     subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=project, check=True)
-    called = subprocess.run([node, "call.mjs", target, PROTOS], cwd=project, check=True, stdout=subprocess.PIPE)
-    return json.loads(called.stdout)
+
+    def printed(program: str) -> dict[str, Any]:
+        called = subprocess.run([node, program, target, PROTOS], cwd=project, check=True, stdout=subprocess.PIPE)
+        return json.loads(called.stdout)
+
+    return printed
+
+
+@pytest.fixture(scope="module")
+def replies(run: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """By the services of Gradserve."""
+    return run("call.mjs")
+
+
+@pytest.fixture(scope="module")
+def open_inference(run: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """By the Open Inference Protocol."""
+    return run("open_inference.mjs")
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +58,8 @@ def expected() -> dict[str, torch.Tensor]:
     return {"output": output, "loss": loss, **dict(zip(tensors, gradients, strict=True))}
 
 
-def assert_close(actual: dict[str, Any], expected: torch.Tensor) -> None:
-    assert actual["dtype"] == "DATA_TYPE_FLOAT32"
+def assert_close(actual: dict[str, Any], expected: torch.Tensor, dtype: str = "DATA_TYPE_FLOAT32") -> None:
+    assert actual["dtype"] == dtype
     torch.testing.assert_close(torch.tensor(actual["values"]).reshape(actual["shape"]), expected.detach())
 
 
@@ -70,3 +87,15 @@ def test_the_version_of_a_fresh_model_is_one(replies: dict[str, Any]):
 
 def test_a_refusal_has_its_status(replies: dict[str, Any]):
     assert replies["refusal"] == "NOT_FOUND"
+
+
+def test_model_infer_returns_the_output(open_inference: dict[str, Any], expected: dict[str, torch.Tensor]):
+    assert_close(open_inference["forward"]["output"], expected["output"], "FP32")
+    assert (open_inference["version"], open_inference["refusal"]) == ("1", "NOT_FOUND")
+
+
+@pytest.mark.parametrize(("output", "name"), [("loss", "loss"), ("output", "output"), ("input_gradient", "input")])
+def test_model_infer_of_the_gradient_returns_loss_output_and_gradient(
+    output: str, name: str, open_inference: dict[str, Any], expected: dict[str, torch.Tensor]
+):
+    assert_close(open_inference["gradient"][output], expected[name], "FP32")

@@ -72,7 +72,12 @@ def services(target: str) -> set[str]:
 
 
 def test_reflection_tells_the_services(target):
-    assert services(target) >= {"gradserve.v1.InferenceService", "gradserve.v1.ModelService", "grpc.health.v1.Health"}
+    assert services(target) >= {
+        "gradserve.v1.InferenceService",
+        "gradserve.v1.ModelService",
+        "grpc.health.v1.Health",
+        "inference.GRPCInferenceService",
+    }
 
 
 def test_reflection_can_be_switched_off():

@@ -8,12 +8,14 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from gradserve.v1 import inference_pb2, model_pb2, state_pb2
+from gradserve_server.open_inference import grpc_service_pb2
 from gradserve_server.security.rules import RULES
 
 SERVICES = (
     inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
     model_pb2.DESCRIPTOR.services_by_name["ModelService"],
     state_pb2.DESCRIPTOR.services_by_name["StateService"],
+    grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
 )

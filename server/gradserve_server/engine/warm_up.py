@@ -49,10 +49,11 @@ def warm_up(model: Model) -> tuple[str, ...]:
 
 
 def accepted_shape(model: Model) -> Shape:
-    """The shape of an input of two rows that the layers take.
+    """The shape of two rows that the layers take.
 
     Raises:
-        ServiceError: If none is found.
+        InvalidArgument: If the layers do not fit each other, whatever the input.
+        ResourceExhausted: If each is beyond a limit.
     """
     first: ServiceError | None = None
     for shape in islice(_candidates(model.blueprint), _TRIES):

@@ -22,6 +22,8 @@ CHANGES: Final = frozenset(
         "SaveCheckpoint",
         "LoadCheckpoint",
         "DeleteCheckpoint",
+        "RepositoryModelLoad",
+        "RepositoryModelUnload",
     )
 )
 """The methods that change a model."""

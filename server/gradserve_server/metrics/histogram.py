@@ -36,6 +36,11 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
 
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self._counts)
+
     def copy(self) -> Histogram:
         """One with the same numbers, that later values do not change."""
         twin = Histogram(self._bounds)

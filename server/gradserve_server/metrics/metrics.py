@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from gradserve_server.facts import BatchFact, ChangeFact, RequestFact, RpcFact, RpcMethod
 from gradserve_server.metrics.readings import Reading
-from gradserve_server.metrics.requests import ModelSeries
+from gradserve_server.metrics.requests import ModelSeries, OperationSeries
 from gradserve_server.metrics.rpcs import RpcSeries
 from gradserve_server.metrics.snapshot import Snapshot
 from gradserve_server.metrics.state import StateSeries, is_state_operation
@@ -78,6 +79,11 @@ class Metrics:
     def batch_computed(self, fact: BatchFact) -> None:
         """As Instruments."""
         self._put_down(fact)
+
+    def operations(self, model: str) -> Mapping[str, OperationSeries]:
+        """What is counted of a model, by operation; nothing if it has none."""
+        self._count()
+        return self._models[model].operations if model in self._models else {}
 
     def snapshot(self, reading: Reading) -> Snapshot:
         """All numbers as they are now, beside what was read off the server at the same time."""

@@ -21,9 +21,16 @@ def _seconds() -> Histogram:
 
 @dataclass(slots=True)
 class OperationSeries:
-    """The numbers of one operation of one model; every outcome and every reason is there from the start."""
+    """The numbers of one operation of one model; every outcome and every reason is there from the start.
+
+    Those that Prometheus has in another form, or not at all: the seconds of requests by their outcomes, those of the
+    batches that each request was computed in, and when the last one ended, by `time.perf_counter`.
+    """
 
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(get_args(Outcome), 0))
+    outcome_seconds: dict[Outcome, float] = field(default_factory=lambda: dict.fromkeys(get_args(Outcome), 0.0))
+    batch_seconds: float = 0.0
+    last_ended: float = 0.0
     rows: int = 0
     nonfinite: int = 0
     request_seconds: Histogram = field(default_factory=_seconds)
@@ -35,10 +42,14 @@ class OperationSeries:
     def count_request(self, fact: RequestFact) -> None:
         """Count a request that has ended."""
         self.outcomes[fact.outcome] += 1
+        self.outcome_seconds[fact.outcome] += fact.seconds
+        self.last_ended = fact.ended
         self.request_seconds.observe(fact.seconds)
         self.rows += fact.rows
         if fact.queue_seconds is not None:
             self.queue_seconds.observe(fact.queue_seconds)
+        if fact.batch is not None:
+            self.batch_seconds += fact.batch.seconds
         if not fact.finite:
             self.nonfinite += 1
 
@@ -53,6 +64,7 @@ class OperationSeries:
         return replace(
             self,
             outcomes=self.outcomes.copy(),
+            outcome_seconds=self.outcome_seconds.copy(),
             request_seconds=self.request_seconds.copy(),
             queue_seconds=self.queue_seconds.copy(),
             compute_seconds=self.compute_seconds.copy(),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gradserve_server.config import Right
+from gradserve_server.gradient_names import split
 
 
 class Rule(NamedTuple):
@@ -15,11 +16,18 @@ class Rule(NamedTuple):
         right: The right that its token must have; None if any token will do.
         model: The path of the request's field that names the model, for which the token must be; empty if none does.
         token: Whether it needs a token at all.
+        gradient: The right in the place of the other where the field says NAME.gradient, which stands for NAME.
     """
 
     right: Right | None = None
     model: str = ""
     token: bool = True
+    gradient: Right | None = None
+
+    def needs(self, name: str) -> tuple[Right | None, str]:
+        """The right that a call needs by what it says in the field of the model, and the model that it is about."""
+        model, of_gradient = split(name)
+        return (self.gradient if self.gradient and of_gradient else self.right), model
 
 
 _ANYBODY = Rule(token=False)
@@ -27,6 +35,7 @@ _ANY_TOKEN = Rule()
 
 _HEALTH = "grpc.health.v1.Health"
 _INFERENCE = "gradserve.v1.InferenceService"
+_OPEN_INFERENCE = "inference.GRPCInferenceService"
 _MODELS = "gradserve.v1.ModelService"
 _STATE = "gradserve.v1.StateService"
 
@@ -52,6 +61,19 @@ RULES: Mapping[str, Rule] = {
     f"{_STATE}.LoadCheckpoint": Rule(Right.WEIGHTS_WRITE, "model"),
     f"{_STATE}.ListCheckpoints": Rule(Right.WEIGHTS_READ, "model"),
     f"{_STATE}.DeleteCheckpoint": Rule(Right.WEIGHTS_WRITE, "model"),
+    f"{_OPEN_INFERENCE}.ServerLive": _ANYBODY,
+    f"{_OPEN_INFERENCE}.ServerReady": _ANYBODY,
+    f"{_OPEN_INFERENCE}.ModelReady": Rule(None, "name"),
+    f"{_OPEN_INFERENCE}.ServerMetadata": _ANY_TOKEN,
+    f"{_OPEN_INFERENCE}.ModelMetadata": Rule(None, "name"),
+    f"{_OPEN_INFERENCE}.ModelInfer": Rule(Right.FORWARD, "model_name", gradient=Right.GRADIENT),
+    f"{_OPEN_INFERENCE}.ModelStreamInfer": Rule(Right.FORWARD, "model_name", gradient=Right.GRADIENT),
+    f"{_OPEN_INFERENCE}.ModelConfig": Rule(None, "name"),
+    # Without a name, and of the index, the reply leaves out the models that the token is not for.
+    f"{_OPEN_INFERENCE}.ModelStatistics": Rule(None, "name"),
+    f"{_OPEN_INFERENCE}.RepositoryIndex": _ANY_TOKEN,
+    f"{_OPEN_INFERENCE}.RepositoryModelLoad": Rule(Right.WEIGHTS_WRITE, "model_name"),
+    f"{_OPEN_INFERENCE}.RepositoryModelUnload": Rule(Right.WEIGHTS_WRITE, "model_name"),
     # Probes and load balancers have no token.
     f"{_HEALTH}.Check": _ANYBODY,
     f"{_HEALTH}.List": _ANYBODY,

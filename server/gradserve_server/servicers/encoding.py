@@ -37,10 +37,14 @@ def map_entry(field: int, name: str, array: Array) -> tuple[Part, ...]:
 
 def tensor_field(field: int, array: Array) -> tuple[Part, Part]:
     """A field that holds a tensor."""
+    return _tensor_head(field, array.dtype, array.shape), elements(array)
+
+
+def elements(array: Array) -> Part:
+    """The elements of an array, row by row."""
     if array.nbytes <= _SMALL:
-        return _tensor_head(field, array.dtype, array.shape), array.tobytes()
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return _tensor_head(field, array.dtype, array.shape), flat.data
+        return array.tobytes()
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 @lru_cache(REMEMBERED)

@@ -83,9 +83,13 @@ class Guard:
             token = tokens.value.authenticate(self._authorization.get())
             # Before it is refused: the log tells whose token did not have the right.
             self._token.set(token)
-            token.check(rule.right)
+            if request is None and rule.gradient:
+                # The requests of the stream tell which right they need.
+                return
+            right, model = rule.needs("" if request is None or model_of is None else model_of(request))
+            token.check(right)
             # The later parts of an upload name no model, and no model has an empty name.
-            if request is not None and model_of and (model := model_of(request)) and not token.allows(model):
+            if model and not token.allows(model):
                 raise PermissionDenied("the token is not for this model", field=rule.model, reason="MODEL_DENIED")
 
         def guarded(request: object, context: Context) -> Any:  # noqa: ANN401 - whatever the call gives

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from gradserve_server.errors import Unavailable
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.replies import failed_answer
 from gradserve_server.status import failure_of
 
-
-class Item(Protocol):
-    """One request of a stream."""
-
-    @property
-    def id(self) -> int:
-        """What tells the caller which request an answer is for."""
-
-
-ItemT = TypeVar("ItemT", bound=Item)
+ItemT = TypeVar("ItemT")
 
 Submit: TypeAlias = Callable[[ItemT], bytes | asyncio.Future[bytes]]
 """Has a request computed: gives the bytes of its answer, at once or later, or raises."""
+
+Refuse: TypeAlias = Callable[[ItemT, Exception], bytes]
+"""Gives the bytes that tell why a request has no answer, or raises what is to end the stream."""
+
+
+def _refuse(item: Any, error: Exception) -> bytes:  # noqa: ANN401 - of any stream of gradserve.v1
+    return failed_answer(item.id, failure_of(error))
 
 
 class Streams:
@@ -39,12 +39,21 @@ class Streams:
         self._max_requests = max_requests
         self._open: set[_Stream] = set()
 
-    def answers(self, requests: AsyncIterator[ItemT], submit: Submit[ItemT], context: Context) -> AsyncIterator[bytes]:
-        """The answers to a stream of requests, in the order in which they are found.
+    def answers(
+        self,
+        requests: AsyncIterator[ItemT],
+        submit: Submit[ItemT],
+        context: Context,
+        refuse: Refuse[ItemT] = _refuse,
+        *,
+        ordered: bool = False,
+    ) -> AsyncIterator[bytes]:
+        """The answers to a stream of requests: as they are found, or if `ordered`, in the order of the requests.
 
-        After them the iterator raises InvalidArgument if a request cannot be read, and Unavailable if the server stops.
+        After them the iterator raises InvalidArgument if a request cannot be read, Unavailable if the server stops, and
+        what `refuse` raises.
         """
-        stream = _Stream(self._max_requests)
+        stream = _Stream(self._max_requests, submit, refuse, ordered=ordered)
         self._open.add(stream)
 
         def ended(_: Context) -> None:
@@ -53,7 +62,7 @@ class Streams:
 
         # A generator would not learn in time that its caller has gone while an answer is on its way.
         context.add_done_callback(ended)  # type: ignore[arg-type] # its stub forgets that this is a protocol
-        stream.start(requests, submit)
+        stream.start(requests)
         return stream.answers()
 
     def stop(self) -> None:
@@ -62,19 +71,31 @@ class Streams:
             stream.stop()
 
 
+@dataclass
+class _Turn:
+    """One request, and its answer once that is found."""
+
+    item: Any
+    answer: bytes | None = None
+
+
 class _Stream:
     """One stream: a task that reads requests and has them computed, and the answers on their way to the writer."""
 
-    def __init__(self, max_requests: int) -> None:
+    def __init__(self, max_requests: int, submit: Submit[Any], refuse: Refuse[Any], *, ordered: bool) -> None:
+        self._submit = submit
+        self._refuse = refuse
+        # Those whose answers wait for the ones before.
+        self._turns: deque[_Turn] | None = deque() if ordered else None
         self._room = asyncio.Semaphore(max_requests)
         self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting: set[asyncio.Future[bytes]] = set()
         self._reading = True
         self._end: BaseException | None = None
 
-    def start(self, requests: AsyncIterator[ItemT], submit: Submit[ItemT]) -> None:
+    def start(self, requests: AsyncIterator[object]) -> None:
         """Begin to read."""
-        self._reader = asyncio.create_task(self._read(requests, submit))
+        self._reader = asyncio.create_task(self._read(requests))
         self._reader.add_done_callback(self._has_read)
 
     async def answers(self) -> AsyncIterator[bytes]:
@@ -96,37 +117,60 @@ class _Stream:
         for future in self._waiting:
             future.cancel()
 
-    async def _read(self, requests: AsyncIterator[ItemT], submit: Submit[ItemT]) -> None:
+    async def _read(self, requests: AsyncIterator[object]) -> None:
         async for item in requests:
             await self._room.acquire()
-            self._take(item, submit)
+            self._take(item)
 
     def _has_read(self, reader: asyncio.Task[None]) -> None:
         self._reading = False
-        self._end = (
-            Unavailable("the server is stopping", reason="STOPPING") if reader.cancelled() else reader.exception()
-        )
+        if self._end is None:
+            stopping = Unavailable("the server is stopping", reason="STOPPING")
+            self._end = stopping if reader.cancelled() else reader.exception()
         # No answer: it wakes the writer, who may have nothing to wait for any more.
         self._answers.put_nowait(None)
 
-    def _take(self, item: ItemT, submit: Submit[ItemT]) -> None:
+    def _take(self, item: object) -> None:
+        turn = _Turn(item)
+        if self._turns is not None:
+            self._turns.append(turn)
         try:
-            answer = submit(item)
+            answer = self._submit(item)
         except Exception as error:  # noqa: BLE001 - the boundary of one request, as that of a call
-            self._answers.put_nowait(failed_answer(item.id, failure_of(error)))
+            self._fail(turn, error)
             return
         if isinstance(answer, bytes):
-            self._answers.put_nowait(answer)
+            self._give(turn, answer)
             return
         self._waiting.add(answer)
-        answer.add_done_callback(partial(self._settle, item.id))
+        answer.add_done_callback(partial(self._settle, turn))
 
-    def _settle(self, request_id: int, future: asyncio.Future[bytes]) -> None:
+    def _settle(self, turn: _Turn, future: asyncio.Future[bytes]) -> None:
         self._waiting.discard(future)
         if future.cancelled():
             return
         try:
             answer = future.result()
         except Exception as error:  # noqa: BLE001 - as above
-            answer = failed_answer(request_id, failure_of(error))
-        self._answers.put_nowait(answer)
+            self._fail(turn, error)
+        else:
+            self._give(turn, answer)
+
+    def _fail(self, turn: _Turn, error: Exception) -> None:
+        try:
+            answer = self._refuse(turn.item, error)
+        except Exception as end:  # noqa: BLE001 - it ends the stream, at the boundary of its call
+            self._end = end
+            self.give_up()
+            # As above.
+            self._answers.put_nowait(None)
+        else:
+            self._give(turn, answer)
+
+    def _give(self, turn: _Turn, answer: bytes) -> None:
+        turn.answer = answer
+        if self._turns is None:
+            self._answers.put_nowait(answer)
+            return
+        while self._turns and self._turns[0].answer is not None:
+            self._answers.put_nowait(self._turns.popleft().answer)

@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import grpc
 import numpy as np
 import pytest
 
 import gradserve
 from gradserve.v1 import model_pb2, state_pb2
 from gradserve_server.logs.audit import CHANGES
+from gradserve_server.open_inference import grpc_service_pb2, grpc_service_pb2_grpc
 from tests.support.lines import AUDIT, JSON, Line, line_of, lines, lines_until
 from tests.support.server import RunningServer, start_server
 from tests.support.tokens import TokensFile
@@ -89,7 +91,7 @@ REFUSED: dict[str, Callable[[gradserve.Client], object]] = {
 }
 
 
-@pytest.mark.parametrize("method", sorted(CHANGES))
+@pytest.mark.parametrize("method", sorted(REFUSED))
 def test_a_refused_change_has_a_line_with_who_asked_for_it_and_why_not(audited: Audited, method):
     with pytest.raises(gradserve.PermissionDeniedError) as caught:
         REFUSED[method](audited.reader)
@@ -122,10 +124,37 @@ def test_neither_tokens_nor_their_hashes_are_written(audited: Audited):
         assert hashlib.sha256(secret.encode()).hexdigest() not in audited.server.log()
 
 
+def test_a_model_that_is_unloaded_and_loaded_has_a_line_for_each_and_for_who_may_not(audited: Audited):
+    audited.trainer.create_model("e", gradserve.MLP(3, [], 2), seed=1)
+    trainer, reader = ([("authorization", f"Bearer {text}")] for text in audited.secrets)
+    with grpc.insecure_channel(audited.server.target) as channel:
+        stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        unload = grpc_service_pb2.RepositoryModelUnloadRequest(model_name="e")
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.RepositoryModelUnload(unload, metadata=reader, timeout=20)
+        stub.RepositoryModelUnload(unload, metadata=trainer, timeout=20)
+        load = grpc_service_pb2.RepositoryModelLoadRequest(model_name="e")
+        stub.RepositoryModelLoad(load, metadata=trainer, timeout=20)
+    refused, *made = last(audited.server, "e", 4)[1:]
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert (refused["caller"], refused["operation"], refused["reason"]) == (
+        "reader",
+        "repository_model_unload",
+        "RIGHT_MISSING",
+    )
+    assert made == [
+        changed("repository_model_unload", "e", version_before=1, version=1),
+        changed("repository_model_load", "e", version_before=1, version=2),
+    ]
+
+
 def test_every_method_that_changes_something_is_audited():
-    """All but those that read."""
+    """All but those that read or compute."""
     reads = {"GetModel", "ListModels", "GetServerInfo", "GetStateDict", "ListCheckpoints"}
+    open_inference = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    reads |= {method.name for method in open_inference.methods if not method.name.endswith("load")}
     services = (
+        open_inference,
         model_pb2.DESCRIPTOR.services_by_name["ModelService"],
         state_pb2.DESCRIPTOR.services_by_name["StateService"],
     )

@@ -45,7 +45,8 @@ sys.exit(main(["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--metrics-lis
 @pytest.mark.parametrize("method", RULES)
 def test_a_rule_names_the_field_that_names_the_model(method: str):
     """All methods that have such a field are limited to a token's models, but for health, which is for everybody."""
-    paths = {"model": "model", "name": "name", "header": "header.model", "request": "request.model"}
+    same = {name: name for name in ("model", "model_name", "name")}
+    paths = {**same, "header": "header.model", "request": "request.model"}
     fields = [field.name for field in METHODS[method].input_type.fields]
     assert RULES[method].model == next((path for field, path in paths.items() if field in fields), "")
     assert bool(RULES[method].model) == bool(request_of(method, "m").ByteSize())

@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.errors import ResourceExhausted
+from gradserve_server.errors import NotFound, ResourceExhausted
 from gradserve_server.metrics import Metrics
 from gradserve_server.rpc import handlers
 from gradserve_server.servicers.streams import Streams
@@ -35,13 +35,16 @@ class Desk:
     """
 
     streams: Streams = field(default_factory=lambda: Streams(ROOM))
+    ordered: bool = False
+    refuse: Callable[[object, Exception], bytes] | None = None
     arrived: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     futures: dict[int, asyncio.Future[bytes]] = field(default_factory=dict)
 
     Forward = Gradient = GradientStream = Jvp = Jacobian = Hvp = CheckGradients = None
 
     def ForwardStream(self, requests, context):  # noqa: N802 - the RPC's name
-        return self.streams.answers(requests, self.submit, context)
+        refuse = {} if self.refuse is None else {"refuse": self.refuse}
+        return self.streams.answers(requests, self.submit, context, **refuse, ordered=self.ordered)
 
     def submit(self, item: inference_pb2.ForwardStreamRequest) -> bytes | asyncio.Future[bytes]:
         self.arrived.put_nowait(item.id)
@@ -104,11 +107,11 @@ async def served(desk: Desk) -> AsyncIterator[grpc.aio.Channel]:
         await server.stop(None)
 
 
-def run(test: Callable[[Desk, Caller], Awaitable[None]]) -> None:
+def run(test: Callable[[Desk, Caller], Awaitable[None]], desk: Desk | None = None) -> None:
     """Run a test with a stream of its own, and see that nothing is left of it."""
+    desk = desk or Desk()
 
     async def whole() -> None:
-        desk = Desk()
         async with asyncio.timeout(30):
             async with served(desk) as channel:
                 await test(desk, Caller(channel.stream_stream(METHOD)(), channel))
@@ -129,6 +132,34 @@ def test_answers_overtake_each_other():
         assert await caller.answers(1) == [1]
 
     run(test)
+
+
+def test_answers_of_an_ordered_stream_wait_for_those_before():
+    async def test(desk, caller):
+        await caller.ask(1, 2, 1000)
+        await desk.arrivals(3)
+        desk.futures[2].set_exception(ResourceExhausted("full"))
+        await caller.another_round_trip()
+        desk.futures[1].set_result(answer(1))
+        assert await caller.answers(3) == [1, 2, 1000]
+
+    run(test, Desk(ordered=True))
+
+
+def test_a_refusal_that_is_not_answered_ends_the_stream_as_what_is_raised():
+    def refuse(_item, _error):
+        raise NotFound("nobody", reason="MODEL_NOT_FOUND")
+
+    async def test(desk, caller):
+        await caller.ask(1, 2, 1000)
+        await desk.arrivals(3)
+        assert await caller.answers(1) == [1000]
+        desk.futures[2].set_exception(ResourceExhausted("full"))
+        error = await caller.end()
+        assert (error.code(), reason_of(error)) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+        assert desk.futures[1].cancelled()
+
+    run(test, Desk(refuse=refuse))
 
 
 def test_the_stream_ends_after_the_last_answer_to_a_caller_who_has_no_more_to_send():
