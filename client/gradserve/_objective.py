@@ -21,7 +21,7 @@ Vector: TypeAlias = npt.NDArray[np.float64]
 class Objective:
     """What an input costs, its gradient, and its Hessian times a vector.
 
-        scipy.optimize.minimize(objective.fun, x0, jac=objective.jac, hessp=objective.hessp, method="trust-ncg")
+        scipy.optimize.minimize(objective, x0, jac=True, hessp=objective.hessp, method="trust-ncg")
 
     Inputs, gradients and products are vectors of float64. Value and gradient come in one call, and those of the last
     input are kept, so that asking for both costs one call. It is for one thread at a time.
@@ -60,6 +60,14 @@ class Objective:
         self._if_version: Final = if_version
         self._timeout: Final = timeout
         self._last: tuple[Vector, float, Vector] | None = None
+
+    def __call__(self, x: npt.ArrayLike) -> tuple[float, Vector]:
+        """Return the loss and the gradient, as `minimize(objective, x0, jac=True)` takes them.
+
+        Raises:
+            Error: As in `fun`.
+        """
+        return self.fun(x), self.jac(x)
 
     def fun(self, x: npt.ArrayLike) -> float:
         """Return the loss.
