@@ -17,6 +17,7 @@ _START_SECONDS = 60
 _STOP_SECONDS = 30
 GRADSERVE = (sys.executable, "-W", "error", "-m", "gradserve")
 FAILING_GRADSERVE = (sys.executable, "-W", "error", str(Path(__file__).with_name("failing_gradserve.py")))
+WRONG_GRADSERVE = (sys.executable, "-W", "error", str(Path(__file__).with_name("wrong_gradserve.py")))
 _NO_PICKLE = Path(__file__).with_name("no_pickle")
 
 

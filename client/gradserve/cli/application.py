@@ -8,6 +8,7 @@ import click
 
 import gradserve
 from gradserve.cli.commands.bench import bench
+from gradserve.cli.commands.check import check
 from gradserve.cli.commands.checkpoints import checkpoints, load, save
 from gradserve.cli.commands.create import create
 from gradserve.cli.commands.forward import forward
@@ -60,7 +61,7 @@ def application(context: click.Context) -> None:
 
 
 _SERVING = (serve, health, token, top, bench)
-_MODELS = (models, info, create, delete, forward, gradient, push, pull, save, load, checkpoints)
+_MODELS = (models, info, create, delete, forward, gradient, check, push, pull, save, load, checkpoints)
 for _command in (*_SERVING, *_MODELS):
     application.add_command(_command)
 

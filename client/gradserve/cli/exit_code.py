@@ -36,7 +36,10 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final[Mapping[ExitCode, str]] = {
     ExitCode.OK: "Done.",
-    ExitCode.FAILURE: "A bug in the server, an output that cannot be written, or anything else without its own code.",
+    ExitCode.FAILURE: (
+        "A check of derivatives that failed, a bug in the server, an output that cannot be written, or anything else "
+        "without its own code."
+    ),
     ExitCode.USAGE: "The command line is wrong, or a file that it names cannot be read; nothing was sent.",
     ExitCode.NOT_FOUND: "There is no such model or checkpoint.",
     ExitCode.INVALID: "The request is refused for what it says: INVALID_ARGUMENT, OUT_OF_RANGE, UNIMPLEMENTED.",

@@ -1,23 +1,27 @@
-"""What forward and gradient have in common: their input, how to compute, and where the result goes."""
+"""What commands that compute have in common: their input, how to compute, and where the result goes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import click
 
 from gradserve.cli.tensors.casting import FLOAT_DTYPES
+from gradserve.cli.tensors.reading import Place
 from gradserve.cli.tensors.writing import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ComputingOptions", "computing_options"]
+__all__ = ["ComputingOptions", "computing_options", "target_place"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# The losses of torch.nn.functional whose target can hold class ids, by torch's own documentation.
+_CLASS_LOSSES: Final = {"cross_entropy", "nll_loss", "multi_margin_loss", "multilabel_margin_loss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,11 @@ def computing_options(command: Callable[P, T]) -> Callable[P, T]:
     for option in reversed(_options()):
         command = option(command)
     return command
+
+
+def target_place(loss: str | None) -> Place:
+    """Return what text means in the target of a loss."""
+    return Place.CLASSES if loss in _CLASS_LOSSES else Place.VALUES
 
 
 def _options() -> list[Callable[[Callable[P, T]], Callable[P, T]]]:

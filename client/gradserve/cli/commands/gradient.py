@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
-from gradserve.cli.commands.computing import ComputingOptions, computing_options
+from gradserve.cli.commands.computing import ComputingOptions, computing_options, target_place
 from gradserve.cli.examples import examples
 from gradserve.cli.pages.page import dump, show
 from gradserve.cli.pages.tensor_pages import GradientsPage, WrittenPage
@@ -29,9 +29,6 @@ _EXAMPLES = examples(
     "gradserve gradient digits x.npy --target y.csv --loss cross_entropy --arg label_smoothing=0.1 -o g.npz",
     "gradserve gradient digits x.npy --grad-output v.npy --wrt input --wrt 'layers.0.*'",
 )
-
-# The losses of torch.nn.functional whose target can hold class ids, by torch's own documentation.
-_CLASS_LOSSES: Final = {"cross_entropy", "nll_loss", "multi_margin_loss", "multilabel_margin_loss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +84,7 @@ def gradient(settings: Settings, options: _Options) -> None:
 
 def _computed(settings: Settings, options: _Options) -> GradientsPage:
     x = read_tensor(options.file, dtype=options.dtype)
-    place = Place.CLASSES if options.loss in _CLASS_LOSSES else Place.VALUES
+    place = target_place(options.loss)
     target = None if options.target is None else read_tensor(options.target, place, options.dtype)
     vector = None if options.grad_output is None else read_tensor(options.grad_output, dtype=options.dtype)
     arguments = {name: _argument(name, value, options.dtype) for name, value in options.arguments}
