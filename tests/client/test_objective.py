@@ -105,6 +105,6 @@ def test_scipy_finds_an_input_that_gives_an_output(model: gradserve.Model, metho
     wanted = model(np.array([0.5, -0.5, 0.3, 0.1]))
     objective = gradserve.Objective(model, "mse_loss", wanted)
     hessp = None if "BFGS" in method else objective.hessp
-    found = minimize(objective.fun, np.zeros(4), jac=objective.jac, hessp=hessp, method=method, tol=1e-9)
+    found = minimize(objective, np.zeros(4), jac=True, hessp=hessp, method=method, tol=1e-9)
     assert found.fun < 1e-8
     np.testing.assert_allclose(model(found.x), wanted, atol=1e-3)
