@@ -61,7 +61,8 @@ def effort(pytestconfig: pytest.Config) -> Effort:
 
 @pytest.fixture(scope="session")
 def stubs(target: str) -> Iterator[Stubs]:
-    with grpc.insecure_channel(target) as channel:
+    # The Jacobian of a small model may be large.
+    with grpc.insecure_channel(target, (("grpc.max_receive_message_length", 64 * 1024**2),)) as channel:
         yield Stubs.on(channel)
 
 

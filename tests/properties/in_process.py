@@ -117,4 +117,4 @@ def _answer(result: ForwardResult | GradientResult | ServiceError) -> Answer | S
         return Answer(output)
     gradients = {name: to_torch(value, CPU) for name, value in result.gradients.items()}
     loss = None if result.loss is None else to_torch(result.loss, CPU)
-    return Answer(output, loss, gradients, None if result.norms is None else to_torch(result.norms, CPU))
+    return Answer(output, loss, gradients, norms=None if result.norms is None else to_torch(result.norms, CPU))

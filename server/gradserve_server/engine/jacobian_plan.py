@@ -81,6 +81,7 @@ def prepare(model: Model, call: JacobianCall) -> JacobianWork:
     Raises:
         ServiceError: If it is refused.
     """
+    _check_independent(model, call)
     shape = call.input.shape
     plan = model.input_plans.plan(call.input.dtype, shape, call.training, call.deterministic)
     selection = select(call.wrt or (INPUT,), model.requires_grad)
@@ -99,8 +100,8 @@ def prepare(model: Model, call: JacobianCall) -> JacobianWork:
     return work
 
 
-def _row(model: Model, call: JacobianCall) -> Shape:
-    shape, blueprint = call.input.shape, model.blueprint
+def _check_independent(model: Model, call: JacobianCall) -> None:
+    blueprint = model.blueprint
     if blueprint.mixes_rows(training=False):
         layers = enumerate(model.module.layers)
         index, layer = next(each for each in layers if not getattr(each[1], "track_running_stats", True))
@@ -109,6 +110,10 @@ def _row(model: Model, call: JacobianCall) -> Shape:
     if blueprint.mixes_rows(training=call.training):
         message = "a row has no Jacobian of its own where BatchNorm1d computes its statistics over the rows"
         raise InvalidArgument(message, field="training", reason="ROWS_NOT_INDEPENDENT")
+
+
+def _row(model: Model, call: JacobianCall) -> Shape:
+    shape, blueprint = call.input.shape, model.blueprint
     row = blueprint.row_shape(shape) if shape else ()
     if shape and not row:
         message = "the layers do not agree which dimensions of this input count rows, so that none has a Jacobian"

@@ -100,7 +100,8 @@ class Probe:
     @contextmanager
     def moved(self, direction: Vectors, step: float) -> Iterator[None]:
         """Be a step further along a direction inside the block."""
-        before = {name: self.leaves[name].copy() for name in direction}
+        leaves = self.leaves
+        before = {name: leaves[name].copy() for name in direction}
         self._place({name: np.asarray(before[name] + step * vector) for name, vector in direction.items()})
         try:
             yield

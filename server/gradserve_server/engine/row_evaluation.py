@@ -50,6 +50,9 @@ def _counted(work: GradientWork, samples: int) -> list[int]:
     each = plan.values // samples
     if work.counted == plan.values or plan.loss is None or call.loss is None or call.loss.target is None:
         return [each] * samples
+    if plan.loss.reduction != "mean":
+        # Nothing is divided: what is ignored is zero.
+        return [each] * samples
     ignored = ignored_ids(plan.loss, call.loss.target).reshape(samples, -1).sum(1)
     return [each - int(count) for count in ignored]
 
