@@ -10,6 +10,7 @@ from gradserve.v1 import inference_pb2, model_pb2, model_pb2_grpc, tensor_pb2
 from gradserve_server.open_inference.grpc_service_pb2 import InferParameter, ModelInferRequest
 from tests.integration import bad_inference
 from tests.integration.bad_input import VICTIM, Row, details, method_of, refusal
+from tests.support.server import start_server
 
 MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -95,16 +96,16 @@ def status_of(row: Row) -> grpc.StatusCode:
 
 
 @pytest.fixture(scope="module")
-def channel(target: str) -> Iterator[grpc.Channel]:
-    """A channel to the server, which holds the rows' models for as long, and them as they were at the end."""
-    with grpc.insecure_channel(target, options=[("grpc.max_send_message_length", -1)]) as opened:
+def channel() -> Iterator[grpc.Channel]:
+    """A channel to a server of its own: the rows' models are at their first version, and stay as they are."""
+    options = [("grpc.max_send_message_length", -1)]
+    with start_server() as server, grpc.insecure_channel(server.target, options) as opened:
         models = model_pb2_grpc.ModelServiceStub(opened)
         made = [models.CreateModel(request, timeout=20).model for request in bad_inference.MODELS]
         yield opened
         for model in made:
             found = models.GetModel(model_pb2.GetModelRequest(name=model.name), timeout=20).model
             assert found == model
-            models.DeleteModel(model_pb2.DeleteModelRequest(name=model.name), timeout=20)
 
 
 @pytest.mark.parametrize("row", [row for row in bad_inference.ROWS if applies(row)], ids=str)
