@@ -24,6 +24,26 @@ X = np.ones((4, 50), np.float32)
 Calling = Callable[[gradserve.AsyncClient], Coroutine[Any, Any, Any]]
 
 
+def test_uploads_that_are_refused_while_they_are_sent_are_told_why(server: RunningServer):
+    async def run() -> set[type]:
+        async with gradserve.AsyncClient(server.target, timeout=60) as client:
+            model = await client.create_model("refused", gradserve.MLP(50, [30, 20], 3))
+            weights = dict(await model.state_dict())
+
+            async def refused() -> set[type]:
+                loads = [await _error_of(model.load_state_dict(weights, if_version=99)) for _ in range(25)]
+                return {type(error) for error in loads}
+
+            return set().union(*await asyncio.gather(*(refused() for _ in range(8))))
+
+    assert asyncio.run(run()) == {gradserve.AbortedError}
+
+
+async def _error_of(call: Coroutine[Any, Any, Any]) -> BaseException | None:
+    (error,) = await asyncio.gather(call, return_exceptions=True)
+    return error if isinstance(error, BaseException) else None
+
+
 class TestCancelledTasks:
     @pytest.mark.parametrize(
         "call",
