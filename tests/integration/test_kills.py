@@ -126,6 +126,8 @@ def live(server: ServerLives, data_dir: Path, callers: list[Caller], tally: Tall
     """One life: what the ones before have left is compared, and then changed until the kill."""
     server.begin(data_dir)
     with gradserve.Client(server.target()) as client, ThreadPoolExecutor(CALLERS) as pool:
+        # A port that an earlier life had is one that gRPC, in this process, remembers as refusing it.
+        client.wait_until_ready()
         tally.left_over += bool(leftovers(data_dir))
         for caller in callers:
             is_whole = caller.settle(client)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from tests.properties import stacks
@@ -113,6 +114,9 @@ def hvp_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] = FLOA
         dtypes: Those that the device has.
     """
     case = draw(gradient_cases(pair, dtypes, by_row=st.just(False)))
+    # Behind a loss without second derivatives torch's GroupNorm gives memory that nobody has written.
+    without = case.loss is not None and case.loss.name == "l1_loss"
+    assume(not (without and any(layer.type == "GroupNorm" for layer in case.layers)))
     named = {**_parameter_shapes(case.layers), "input": case.input.shape}
     count = draw(_COUNTS)
     vectors = draw(_directions({name: shape for name, shape in named.items() if name not in case.frozen}, count))

@@ -89,6 +89,8 @@ class Comparison:
         assert case.seed is None or reply.seed in {None, case.seed}, f"the reply's seed is {reply.seed}"
         assert reply.version == 1
         expected = self._torch(case, reply.seed or 0)
+        if isinstance(expected, RefusedError) and expected.no_kernel and 0 in case.input.shape:
+            return  # Without elements the server may have nothing to ask of torch.
         assert isinstance(expected, Answer), f"the server answers {reply}, torch refuses: {expected}"
         self._check_answer(case, reply.answer, expected)
         if case.training:

@@ -151,7 +151,8 @@ KINDS: Mapping[str, Kind] = {
     "GroupNorm": Kind(_group_norm, _has_channels),
     "LayerNorm": Kind(_layer_norm, _has_features),
     "RMSNorm": Kind(_rms_norm, _has_features),
-    "Flatten": Kind(_flatten, lambda shape: len(shape) >= 2),
+    # What is empty would become a width of 0, which no layer of the server's table has.
+    "Flatten": Kind(_flatten, lambda shape: len(shape) >= 2 and all(shape[1:])),
     "Identity": Kind(),
 }
 

@@ -69,7 +69,9 @@ def check(batch: Batch, cpu: Device, sizes: Counter[int]) -> None:
 def check_one(case: Case, actual: Answer | ServiceError) -> None:
     expected = ask_torch(case)
     if isinstance(expected, RefusedError):
-        assert isinstance(actual, Unimplemented if expected.no_kernel else InvalidArgument), f"{expected}: {actual!r}"
+        # Of two faults torch tells the one that it meets first, and the engine that of the shapes.
+        kinds = (Unimplemented, InvalidArgument) if expected.no_kernel else InvalidArgument
+        assert isinstance(actual, kinds), f"{expected}: {actual!r}"
         return
     assert isinstance(actual, Answer), f"torch answers {expected}, the engine refuses: {actual!r}"
     wanted = expected if case.returns_output else replace(expected, output=actual.output)
