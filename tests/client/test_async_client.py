@@ -13,7 +13,7 @@ import pytest
 import gradserve
 from tests.client.scripted_server import scripted_server
 from tests.support.metrics import Scrape, scrape_until
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, start_server
 
 HEAVY = gradserve.MLP(1024, [1024, 1024, 1024], 1)
 ROWS = np.ones((2048, 1024), np.float32)
@@ -37,6 +37,30 @@ def test_uploads_that_are_refused_while_they_are_sent_are_told_why(server: Runni
             return set().union(*await asyncio.gather(*(refused() for _ in range(8))))
 
     assert asyncio.run(run()) == {gradserve.AbortedError}
+
+
+def test_streams_that_the_server_ends_while_they_send_are_told_that_it_stops():
+    async def run(server: RunningServer) -> set[type]:
+        async with gradserve.AsyncClient(server.target, timeout=60) as client:
+            model = await client.create_model("streamed", gradserve.MLP(50, [30, 20], 3))
+            answered = asyncio.Event()
+
+            async def until_it_stops() -> type:
+                async with model.stream() as stream:
+                    while True:
+                        try:
+                            await (await stream.forward(X))
+                        except gradserve.Error as error:
+                            return type(error)
+                        answered.set()
+
+            streams = [asyncio.create_task(until_it_stops()) for _ in range(32)]
+            await answered.wait()
+            await asyncio.to_thread(server.stop)
+            return set(await asyncio.gather(*streams))
+
+    with start_server() as server:
+        assert asyncio.run(run(server)) == {gradserve.UnavailableError}
 
 
 async def _error_of(call: Coroutine[Any, Any, Any]) -> BaseException | None:

@@ -1,7 +1,7 @@
 """The lives of one server, one after the other, each in a process that is forked from one that has imported everything.
 
 Importing takes seconds and forking takes milliseconds. The process that is forked has one thread, has not used gRPC and
-has computed nothing, so that a server begins in its child as it does in a new process.
+has computed nothing but what imports do, so that a server begins in its child as it does in a new process.
 
 As a program, it reads where servers listen and their data folders, a line for each server. For each it forks; the child
 tells its process id and serves, and the parent tells how that ended.

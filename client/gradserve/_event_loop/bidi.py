@@ -13,6 +13,7 @@ import grpc
 from gradserve._async.caller import Caller
 from gradserve._errors import CancelledError, DeadlineExceededError, Error, InternalError
 from gradserve._event_loop.future import AsyncFuture
+from gradserve._lost_status import told_by_server
 from gradserve._status import from_call_error
 from gradserve.v1 import inference_pb2
 
@@ -113,7 +114,9 @@ class BidiCall:
         try:
             async for answer in self._call:
                 self._settle(answer)
-        except (grpc.RpcError, asyncio.CancelledError) as error:
+        except grpc.RpcError as error:
+            end = partial(self._connection.failure, await told_by_server(self._call, error), self._call_id)
+        except asyncio.CancelledError as error:
             end = partial(self._connection.failure, error, self._call_id)
         self._end = self._end or end
         # gRPC's own task waits for requests.
