@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -36,8 +35,8 @@ class Dispatcher:
         for batcher in self._batchers:
             batcher.drain()
 
-    def submit(self, model: str, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
-        """Have a model compute a request.
+    def submit(self, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
+        """Have its model compute a request.
 
         Returns:
             The reply, or where it has to wait, the future of its reply or its refusal, which may be cancelled.
@@ -45,47 +44,31 @@ class Dispatcher:
         Raises:
             ServiceError: If there is no such model, or it refuses the request.
         """
-        batcher = self._batcher(model)
-        started = perf_counter()
+        batcher = self._batcher(request.model)
         self._instruments.request_started(request.operation.name)
-        try:
-            reply = batcher.submit(request)
-        except Exception as refusal:
-            self._finished(model, request, started, refusal)
-            raise
-        if isinstance(reply, asyncio.Future):
-            reply.add_done_callback(partial(self._settled, model, request, started))
-        else:
-            self._finished(model, request, started)
-        return reply
+        return batcher.submit(request)
 
     def _batcher(self, model: str) -> Batcher:
         slot = self._registry.slot(model, field_path="model")
         if slot.batcher is None:
             self._registry.get(model, field_path="model")
-            slot.batcher = Batcher(slot.current, self._config, self._instruments)
+            slot.batcher = Batcher(slot.current, self._config, self._instruments, self._ended)
             self._batchers.add(slot.batcher)
             if self._draining:
                 slot.batcher.drain()
         return slot.batcher
 
-    def _settled(self, model: str, request: Request[Any, Any, Any], started: float, reply: asyncio.Future[Any]) -> None:
-        error = asyncio.CancelledError() if reply.cancelled() else reply.exception()
-        self._finished(model, request, started, error)
-
-    def _finished(
-        self, model: str, request: Request[Any, Any, Any], started: float, error: BaseException | None = None
-    ) -> None:
+    def _ended(self, request: Request[Any, Any, Any], error: BaseException | None) -> None:
         outcome: Outcome = "ok" if error is None else _outcome(request, error)
         reason = error.reason if isinstance(error, ServiceError) else ""
         ended = perf_counter()
         rows = request.rows if error is None else 0
         self._instruments.request_finished(
             RequestFact(
-                model,
+                request.model,
                 request.operation.name,
                 outcome,
-                ended - started,
+                ended - request.arrived,
                 rows,
                 request.queue_seconds,
                 request.finite,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import perf_counter
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self, TypeAlias
+from typing import Any, Final, NamedTuple, NoReturn, Self, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -23,8 +23,8 @@ Gate: TypeAlias = Callable[[], None]
 """Raises a ServiceError while calls are not to be let in."""
 
 
-class _Malformed:
-    """Stands for a request that could not be read: raising while reading would reach the caller as UNKNOWN."""
+_MALFORMED: Final = object()
+"""Stands for a request that could not be read: raising while reading would reach the caller as UNKNOWN."""
 
 
 class _Endpoint(NamedTuple):
@@ -55,7 +55,8 @@ def handlers(
     Args:
         service: Its descriptor; each method is looked up on the servicer by its name.
         servicer: Has an async method for each unary reply and an async generator for each stream of replies; what
-            they give is a message, or the bytes of one.
+            they give is a message, or the bytes of one. A method that has these at once may give them without being
+            awaited.
         instruments: Told of each method, and of each call that reaches its handler.
         gate: Asked before each call.
         named: Whether each unary call can be asked for as CALL, from its start; others can be, and those that fail.
@@ -87,14 +88,14 @@ def _handler(method: MethodDescriptor, endpoint: _Endpoint) -> grpc.RpcMethodHan
     return handler
 
 
-def _reader(request_type: type[Message]) -> Callable[[bytes], Message | _Malformed]:
+def _reader(request_type: type[Message]) -> Callable[[bytes], object]:
     parse = request_type.FromString
 
-    def read(data: bytes) -> Message | _Malformed:
+    def read(data: bytes) -> object:
         try:
             return parse(data)
         except DecodeError:
-            return _Malformed()
+            return _MALFORMED
 
     return read
 
@@ -170,7 +171,7 @@ class _Rpc(Call):
 
 
 def _check(request: object, endpoint: _Endpoint) -> None:
-    if isinstance(request, _Malformed):
+    if request is _MALFORMED:
         message = f"the bytes are not a {endpoint.input_type} message"
         raise InvalidArgument(message, reason="MALFORMED_MESSAGE")
 
@@ -180,14 +181,14 @@ def _check(request: object, endpoint: _Endpoint) -> None:
 # collection.
 
 
-def _unary_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], Awaitable[Message]]:
-    async def unary(request: object, context: Context) -> Message:
+def _unary_boundary(endpoint: _Endpoint) -> Callable[[Any, Context], Awaitable[Message | bytes]]:
+    async def unary(request: object, context: Context) -> Message | bytes:
         with _Rpc(endpoint, context) as rpc:
             endpoint.gate()
             _check(request, endpoint)
-            reply: Message = await endpoint.call(request, context)
-            return reply
-        del request
+            reply = endpoint.call(request, context)
+            return reply if isinstance(reply, bytes) else await reply
+        request = reply = None
         return await rpc.abort()
 
     return unary

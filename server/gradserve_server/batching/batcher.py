@@ -3,50 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from time import perf_counter
+from typing import Any, TypeAlias, TypeVar
 
 from gradserve_server.batching import policy
+from gradserve_server.batching.admission import Admission
+from gradserve_server.batching.answer import Answer
 from gradserve_server.batching.computation import answers
 from gradserve_server.batching.entry import Batch, Entry, too_late
-from gradserve_server.batching.fair_queue import FairQueue
-from gradserve_server.batching.pace import Pace
-from gradserve_server.batching.request import Origin, Request
+from gradserve_server.batching.request import Request
 from gradserve_server.config import BatchingConfig
 from gradserve_server.engine.work import Work
-from gradserve_server.errors import ResourceExhausted, ServiceError, Unavailable
+from gradserve_server.errors import ServiceError, Unavailable
 from gradserve_server.facts import BatchFact, Instruments, QueueState, ReleaseReason
 from gradserve_server.hosted import HostedModel
 
 ReplyT = TypeVar("ReplyT")
+
+Ended: TypeAlias = Callable[[Request[Any, Any, Any], BaseException | None], None]
+"""Told of the end of each request: None, or why it has no reply."""
 
 
 class Batcher:
     """Answers the requests to one model, in batches of its own making. Belongs to one event loop.
 
     While the device computes one batch, the next collects: nobody waits for a batch to fill, unless `max_queue_delay`
-    says so. What is decided, and from what, is in `policy`; who is next, in `FairQueue`.
+    says so. What is decided, and from what, is in `policy`; who is let in, in `Admission`; who is next, in `FairQueue`.
+
+    A request that comes is put down first, and read, checked and let in together with those that come with it: a step
+    that is taken for one after the other finds what it needs in the processor's caches.
     """
 
-    def __init__(self, current: Callable[[], HostedModel], config: BatchingConfig, instruments: Instruments) -> None:
+    def __init__(
+        self, current: Callable[[], HostedModel], config: BatchingConfig, instruments: Instruments, ended: Ended
+    ) -> None:
         """Start with nothing to do.
 
         Args:
             current: Gives the model as it is when a batch is released.
             config: The sizes of batches and of the queue.
             instruments: Told of each batch.
+            ended: Told of each request.
         """
         self._current = current
         self._config = config
         self._instruments = instruments
-        self._queue: FairQueue[Entry] = FairQueue(config.max_queue_rows, config.max_queue_bytes)
-        self._pace = Pace()
-        self._batch: Batch | None = None
-        self._soon: asyncio.Handle | None = None
-        self._later: asyncio.TimerHandle | None = None
-        self._arrived = 0
+        self._ended = ended
+        self._arrived: list[Answer] = []
+        self._admission = Admission(config)
+        self._queue = self._admission.queue
+        self._next: asyncio.Handle | None = None
+        self._window: asyncio.TimerHandle | None = None
         self._singles = 0
         self._at_once = 0
         self._draining = False
@@ -60,7 +69,7 @@ class Batcher:
         """Let no request wait for others from now on, as the server is stopping."""
         self._draining = True
         if self._queue:
-            self._wake_up()
+            self._look()
 
     def submit(self, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
         """Have a request computed.
@@ -70,25 +79,40 @@ class Batcher:
             leaves the queue; what is on the device already goes on to its end.
 
         Raises:
-            ServiceError: If the request is refused.
-            ResourceExhausted: If there is no room in the queue, or not enough time before the deadline.
-            DeadlineExceeded: If its time is over before it is computed.
+            ServiceError: If the request is refused before it has to wait.
         """
-        hosted = self._current()
-        hosted.check_serving()
-        work = request.operation.prepare(hosted.model, request.read())
-        if self._is_lone() and self._is_computed_here(hosted, work.key) and policy.is_small(work.cost):
-            return self._compute_at_once(request, hosted, work)
-        entry = self._admit(request, hosted, work)
-        entry.answer.add_done_callback(lambda _: self._queue.discard(entry))
-        self._arrived += 1
-        self._wake_up()
-        return entry.answer
+        if self._is_lone():
+            return self._answer_lone(request)
+        answer = Answer(request, self._give_up)
+        self._arrived.append(answer)
+        if self._next is None:
+            self._look()
+        return answer
 
     def _is_lone(self) -> bool:
-        if self._batch is not None or self._queue:
+        if self._admission.batch is not None or self._queue or self._arrived:
             return False
         return policy.is_lone(singles=self._singles, at_once=self._at_once)
+
+    def _answer_lone(self, request: Request[Any, Any, ReplyT]) -> ReplyT | asyncio.Future[ReplyT]:
+        try:
+            hosted, work = self._prepared(request)
+            if not (self._is_computed_here(hosted, work.key) and policy.is_small(work.cost)):
+                answer = Answer(request, self._give_up)
+                self._admit(answer, hosted, work)
+                self._look()
+                return answer
+            reply = self._compute_at_once(request, hosted, work)
+        except Exception as error:
+            self._ended(request, error)
+            raise
+        self._ended(request, None)
+        return reply
+
+    def _prepared(self, request: Request[Any, Any, Any]) -> tuple[HostedModel, Work[Any]]:
+        hosted = self._current()
+        hosted.check_serving()
+        return hosted, request.operation.prepare(hosted.model, request.read())
 
     def _is_computed_here(self, hosted: HostedModel, key: Hashable | None) -> bool:
         """Whether the event loop's thread may compute it."""
@@ -99,9 +123,9 @@ class Batcher:
         if left is not None and left <= 0:
             raise too_late()
         hosted.check_read(work.call.if_version)
-        started = time.monotonic()
+        started = perf_counter()
         (result,) = request.operation.compute(hosted.model, (work,))
-        seconds = time.monotonic() - started
+        seconds = perf_counter() - started
         self._at_once += 1
         batch = BatchFact(hosted.name, request.operation.name, "single", work.rows, seconds, hosted.version)
         request.rows, request.queue_seconds, request.batch = work.rows, 0.0, batch
@@ -110,68 +134,61 @@ class Batcher:
             raise result
         return request.answer(result, hosted.version)
 
-    def _admit(self, request: Request[Any, Any, Any], hosted: HostedModel, work: Work[Any]) -> Entry:
-        caller, now = request.origin.caller, time.monotonic()
-        left = self._seconds_left(request.origin)
-        # What is more than it can be is quickly known, and enough where there is time.
-        if policy.is_hopeless(self._running(now) + self._pace.seconds(2 * (self._queue.cost + work.cost)), left):
-            self._check_hope(caller, work, now, left)
-        entry = Entry(request, hosted, work, now, now + left, caller, asyncio.get_running_loop().create_future())
-        for given_up in self._queue.offer(entry):
-            wait = self._seconds_before(caller, work.cost, now)
-            refusal = ResourceExhausted("the model's queue is full", reason="QUEUE_FULL", retry_after=wait)
-            if given_up is entry:
-                raise refusal
-            given_up.settle(refusal)
-        return entry
+    def _look(self) -> None:
+        """See to what has come: soon if the device is free, and now and then while it is busy."""
+        loop = asyncio.get_running_loop()
+        if self._next is not None:
+            self._next.cancel()
+        if self._admission.batch is None:
+            self._next = loop.call_soon(self._look_around, len(self._arrived), 0)
+        else:
+            self._next = loop.call_later(policy.SECONDS_BETWEEN_LOOKS, self._look_while_busy)
 
-    def _seconds_left(self, origin: Origin) -> float:
-        left = self._config.max_deadline
-        if (own_left := origin.seconds_left) is not None:
-            left = min(left, own_left)
-        if left <= 0:
-            raise too_late()
-        return left
-
-    def _check_hope(self, caller: str, work: Work[Any], now: float, left: float) -> None:
-        wait = self._seconds_before(caller, work.cost, now)
-        seconds = wait + self._pace.seconds(self._batch_cost(work))
-        # Who need not wait is let in however slow the model has been: else nobody would learn that it is no more.
-        if wait > 0 and policy.is_hopeless(seconds, left):
-            message = f"the request would take about {seconds:.3g} s, and its deadline is in {left:.3g} s"
-            raise ResourceExhausted(message, reason="DEADLINE_TOO_NEAR", retry_after=wait)
-
-    def _batch_cost(self, work: Work[Any]) -> int:
-        """That of the batch that it comes into: it is answered when all of that is, as far as others are there."""
-        full = work.cost * self._config.max_batch_rows // max(1, work.rows)
-        return max(work.cost, min(full, self._queue.cost + work.cost))
-
-    def _seconds_before(self, caller: str, cost: int, now: float) -> float:
-        return self._running(now) + self._pace.seconds(self._queue.cost_before(caller, cost))
-
-    def _running(self, now: float) -> float:
-        if self._batch is None:
-            return 0.0
-        return max(0.0, self._pace.seconds(self._batch.cost) - (now - self._batch.started))
-
-    def _wake_up(self) -> None:
-        if self._batch is None and self._soon is None:
-            self._soon = asyncio.get_running_loop().call_soon(self._look_around, self._arrived, 0)
+    def _look_while_busy(self) -> None:
+        self._next = None
+        self._take_in()
 
     def _look_around(self, arrived: int, quiet_turns: int) -> None:
-        """Release what waits once nobody has come for some turns of the loop."""
-        quiet_turns = quiet_turns + 1 if arrived == self._arrived else 0
+        """Take in and release what is there once nobody has come for some turns of the loop."""
+        count = len(self._arrived)
+        quiet_turns = quiet_turns + 1 if arrived == count else 0
         full = self._queue.rows >= self._config.max_batch_rows
-        if full or policy.are_all_here(quiet_turns, requests=len(self._queue), cost=self._queue.cost):
+        if full or policy.are_all_here(quiet_turns, requests=len(self._queue) + count, cost=self._queue.cost):
+            self._next = None
+            self._take_in()
             self._release()
         else:
-            self._soon = asyncio.get_running_loop().call_soon(self._look_around, self._arrived, quiet_turns)
+            self._next = asyncio.get_running_loop().call_soon(self._look_around, count, quiet_turns)
+
+    def _take_in(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for answer in arrived:
+            if not answer.done():
+                try:
+                    self._admit(answer, *self._prepared(answer.request))
+                except Exception as error:  # noqa: BLE001 - it belongs to who asked, and ends at his call's boundary
+                    self._settle(answer, error)
+
+    def _admit(self, answer: Answer, hosted: HostedModel, work: Work[Any]) -> None:
+        origin = answer.request.origin
+        deadline = perf_counter() + self._admission.seconds_left(origin)
+        answer.entry = Entry(answer, hosted, work, deadline, origin.caller)
+        gone, refusal = self._admission.admit(answer.entry)
+        for entry in gone:
+            self._settle(entry.answer, refusal)
+
+    def _give_up(self, answer: Answer) -> None:
+        if answer.entry is not None:
+            self._queue.discard(answer.entry)
+            answer.entry = None
+        self._ended(answer.request, asyncio.CancelledError())
 
     def _release(self) -> None:
-        self._forget_calls()
-        if self._batch is not None or not self._queue:
+        if self._window is not None:
+            self._window.cancel()
+        if not self._queue or self._admission.batch is not None:
             return
-        waited = time.monotonic() - self._queue.oldest_arrival()
+        waited = perf_counter() - self._queue.oldest_arrival()
         decision = policy.release(
             self._queue.rows,
             waited,
@@ -180,68 +197,76 @@ class Batcher:
             draining=self._draining,
         )
         if not isinstance(decision, str):
-            self._later = asyncio.get_running_loop().call_later(decision, self._release)
+            self._window = asyncio.get_running_loop().call_later(decision, self._release)
             return
         self._start(self._queue.take(self._config.max_batch_rows), decision)
         # What could not go with it comes in a later turn: others have calls in this loop, too.
-        if self._queue:
-            self._wake_up()
-
-    def _forget_calls(self) -> None:
-        for call in (self._soon, self._later):
-            if call is not None:
-                call.cancel()
-        self._soon = self._later = None
+        if self._queue and self._admission.batch is None:
+            self._look()
 
     def _start(self, taken: Sequence[Entry], reason: ReleaseReason) -> None:
         hosted = self._current()
-        if not (entries := [entry for entry in taken if _is_ready(entry, hosted)]):
+        if not (entries := [entry for entry in taken if self._is_ready(entry, hosted)]):
             return
-        batch = Batch(hosted, entries, time.monotonic(), reason)
+        batch = Batch(hosted, entries, perf_counter(), reason)
         for entry in entries:
             entry.request.rows, entry.request.queue_seconds = entry.rows, batch.started - entry.arrived
         if self._is_computed_here(hosted, entries[0].key) and policy.is_tiny(batch.cost):
-            self._settle(batch, answers(batch))
+            self._finish(batch, answers(batch))
         else:
-            self._batch = batch
+            self._admission.batch = batch
             self._hand_over(batch)
+
+    def _is_ready(self, entry: Entry, hosted: HostedModel) -> bool:
+        try:
+            entry.check_again(hosted)
+        except ServiceError as refusal:
+            self._settle(entry.answer, refusal)
+            return False
+        return True
 
     def _hand_over(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
 
         def finished(future: Future[list[Any]]) -> None:
-            loop.call_soon_threadsafe(self._finish, batch, future)
+            loop.call_soon_threadsafe(self._take_back, batch, future)
 
         batch.hosted.device.executor.submit(answers, batch).add_done_callback(finished)
 
-    def _finish(self, batch: Batch, future: Future[list[Any]]) -> None:
-        self._batch = None
-        found = [_stopped()] * len(batch.entries) if future.cancelled() else future.result()
+    def _take_back(self, batch: Batch, future: Future[list[Any]]) -> None:
+        self._admission.batch = None
         # Those who are answered ask again, and may come along.
-        self._settle(batch, found)
-        if self._queue:
-            self._wake_up()
+        self._finish(batch, [_stopped()] * len(batch.entries) if future.cancelled() else future.result())
+        if self._queue or self._arrived:
+            self._look()
 
-    def _settle(self, batch: Batch, found: Sequence[Any]) -> None:
-        seconds = time.monotonic() - batch.started
+    def _finish(self, batch: Batch, found: Sequence[Any]) -> None:
+        seconds = perf_counter() - batch.started
         self._singles = self._singles + 1 if len(batch.entries) == 1 and not self._queue else 0
         self._at_once = 0
-        self._pace.observe(batch.cost, seconds)
+        self._admission.pace.observe(batch.cost, seconds)
         fact = batch.fact(seconds)
         self._instruments.batch_computed(fact)
         for entry, answer in zip(batch.entries, found, strict=True):
             entry.request.batch = fact
-            entry.settle(answer)
+            self._settle(entry.answer, answer)
+
+    def _settle(self, answer: Answer, found: object) -> None:
+        """Give the caller, if he still waits, his reply or an exception."""
+        if answer.done():
+            return
+        # Each knows the other, and so does a refusal know its frames, and they the answer: only a full collection would
+        # free the request.
+        answer.entry = None
+        if not isinstance(found, Exception):
+            answer.set_result(found)
+            self._ended(answer.request, None)
+            return
+        if isinstance(found, ServiceError):
+            found.__traceback__ = None
+        answer.set_exception(found)
+        self._ended(answer.request, found)
 
 
 def _stopped() -> Unavailable:
     return Unavailable("the server has stopped")
-
-
-def _is_ready(entry: Entry, hosted: HostedModel) -> bool:
-    try:
-        entry.check_again(hosted)
-    except ServiceError as refusal:
-        entry.settle(refusal)
-        return False
-    return True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from asyncio import Future
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import perf_counter
 from typing import Any
 
+from gradserve_server.batching.answer import Answer
 from gradserve_server.batching.request import Request
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import DeadlineExceeded
@@ -21,26 +21,26 @@ class Entry:
     """A request that waits or is being computed.
 
     Attributes:
+        answer: Set to the reply, or to why there is none.
         request: What is asked.
         hosted: The model that it was checked against.
         work: What the check made.
-        arrived: When, on the monotonic clock, in seconds.
-        deadline: When its answer is of no more use, on the same clock.
+        deadline: When its answer is of no more use, by `time.perf_counter`.
         caller: Whose line it stands in.
-        answer: Set to the reply, or to why there is none.
+        arrived: When it came, by the same clock.
         rows: What it adds to a batch.
         size: Its bytes.
         cost: Its multiply-adds, about.
         key: Equal for those that can be computed together; None if it must be computed alone.
     """
 
-    request: Request[Any, Any, Any]
+    answer: Answer
     hosted: HostedModel
     work: Work[Any]
-    arrived: float
     deadline: float
     caller: str
-    answer: Future[Any]
+    request: Request[Any, Any, Any] = field(init=False)
+    arrived: float = field(init=False)
     rows: int = field(init=False)
     size: int = field(init=False)
     cost: int = field(init=False)
@@ -48,6 +48,8 @@ class Entry:
 
     def __post_init__(self) -> None:
         """Take its measures once, as the queue asks for them again and again."""
+        self.request = self.answer.request
+        self.arrived = self.request.arrived
         self.size = self.work.call.nbytes
         self._measure()
 
@@ -58,7 +60,7 @@ class Entry:
     @property
     def is_wanted(self) -> bool:
         """Whether anybody still waits for the answer. May be asked on any thread."""
-        return not self.answer.done() and time.monotonic() < self.deadline
+        return not self.answer.done() and perf_counter() < self.deadline
 
     def check_again(self, hosted: HostedModel) -> None:
         """Check it against the model as it is when it is computed.
@@ -67,22 +69,13 @@ class Entry:
             DeadlineExceeded: If its time is over.
             ServiceError: If the model is at another version than expected, or has changed and now refuses it.
         """
-        if time.monotonic() >= self.deadline:
+        if perf_counter() >= self.deadline:
             raise too_late()
         hosted.check_read(self.work.call.if_version)
         if hosted is not self.hosted:
             self.work = self.request.operation.prepare(hosted.model, self.work.call)
             self.hosted = hosted
             self._measure()
-
-    def settle(self, answer: object) -> None:
-        """Give the caller, if he still waits, his reply or an exception."""
-        if self.answer.done():
-            return
-        if isinstance(answer, Exception):
-            self.answer.set_exception(answer)
-        else:
-            self.answer.set_result(answer)
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class Batch:
     Attributes:
         hosted: The model at the version that computes them.
         entries: At least one.
-        started: When, on the monotonic clock, in seconds.
+        started: When, by `time.perf_counter`.
         reason: Why it was released then.
     """
 

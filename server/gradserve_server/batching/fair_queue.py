@@ -50,16 +50,15 @@ class _Line(Generic[ItemT]):
 
     def add(self, item: ItemT) -> None:
         self.items[item] = None
-        self._count(item, 1)
+        self.rows += item.rows
+        self.size += item.size
+        self.cost += item.cost
 
     def remove(self, item: ItemT) -> None:
         del self.items[item]
-        self._count(item, -1)
-
-    def _count(self, item: ItemT, sign: int) -> None:
-        self.rows += sign * item.rows
-        self.size += sign * item.size
-        self.cost += sign * item.cost
+        self.rows -= item.rows
+        self.size -= item.size
+        self.cost -= item.cost
 
     @property
     def oldest(self) -> ItemT:
@@ -119,14 +118,7 @@ class FairQueue(Generic[ItemT]):
         """Take one out of its line, wherever it stands; False if it does not wait any more."""
         if item not in self:
             return False
-        line = self._lines[item.caller]
-        line.remove(item)
-        if not line.items:
-            del self._lines[item.caller]
-        self._count -= 1
-        self.rows -= item.rows
-        self.size -= item.size
-        self.cost -= item.cost
+        self._remove(self._lines[item.caller], item)
         return True
 
     def take(self, max_rows: int) -> list[ItemT]:
@@ -179,7 +171,17 @@ class FairQueue(Generic[ItemT]):
         self.cost += item.cost
 
     def _take_from(self, caller: str) -> ItemT:
-        item = self._lines[caller].oldest
+        line = self._lines[caller]
+        item = line.oldest
         self._lines.move_to_end(caller)
-        self.discard(item)
+        self._remove(line, item)
         return item
+
+    def _remove(self, line: _Line[ItemT], item: ItemT) -> None:
+        line.remove(item)
+        if not line.items:
+            del self._lines[item.caller]
+        self._count -= 1
+        self.rows -= item.rows
+        self.size -= item.size
+        self.cost -= item.cost

@@ -16,6 +16,9 @@ _MUCH: Final = 67_108_864
 
 _SHARE_OF_DEADLINE: Final = 0.7
 
+SECONDS_BETWEEN_LOOKS: Final = 0.001
+"""How often requests that have come are taken in while the device is busy: together, and soon enough to refuse them."""
+
 
 def is_tiny(cost: int) -> bool:
     """Whether a batch is computed on the event loop: to hand it to a thread would cost more.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Generic, Protocol, TypeVar
 
 from gradserve_server.batching.operation import Operation
@@ -32,20 +33,24 @@ class Request(Generic[CallT, ResultT, ReplyT]):
     """One request.
 
     Attributes:
+        model: The name of the model that is asked.
         operation: What is asked.
         read: Gives with what, or raises ServiceError where that cannot be read.
         reply: Makes the reply of a result and the version that computed it; called on the thread that computes.
         origin: Who asks, and until when.
+        arrived: When it came, by `time.perf_counter`.
         rows: How many rows were computed for it; 0 until then.
         queue_seconds: How long it waited to be computed; None until then.
         finite: Whether every number of its result is finite; True until there is one.
         batch: The batch that it was computed in; None until then.
     """
 
+    model: str
     operation: Operation[CallT, ResultT]
     read: Callable[[], CallT]
     reply: Callable[[ResultT, int], ReplyT]
     origin: Origin
+    arrived: float = field(default_factory=perf_counter)
     rows: int = 0
     queue_seconds: float | None = None
     finite: bool = True

@@ -78,11 +78,10 @@ class Inference:
         model, of_gradient = split(request.model_name)
         origin = self._origin(request, context)
         if of_gradient:
-            read, write = partial(gradient_call, request), partial(writers.gradient, request)
-            return self._dispatcher.submit(model, Request(GRADIENT, read, write, origin))
-        return self._dispatcher.submit(
-            model, Request(FORWARD, partial(forward_call, request), partial(writers.forward, request), origin)
-        )
+            gradient, write_gradient = partial(gradient_call, request), partial(writers.gradient, request)
+            return self._dispatcher.submit(Request(model, GRADIENT, gradient, write_gradient, origin))
+        forward, write_forward = partial(forward_call, request), partial(writers.forward, request)
+        return self._dispatcher.submit(Request(model, FORWARD, forward, write_forward, origin))
 
     def _origin(self, request: ModelInferRequest, context: Context) -> Origin:
         seconds = timeout_of(request.parameters) if request.parameters else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from gradserve.v1 import inference_pb2
 from gradserve_server.batching.operation import CHECK_GRADIENTS, FORWARD, GRADIENT, HVP, JACOBIAN, JVP, Operation
@@ -39,6 +39,9 @@ CallT = TypeVar("CallT", bound=ForwardCall)
 ResultT = TypeVar("ResultT", bound=Result)
 
 
+_Reply: TypeAlias = bytes | asyncio.Future[bytes]
+
+
 class _Request(Protocol):
     """A request to one model."""
 
@@ -58,45 +61,39 @@ class InferenceServicer:
         self._streams = streams
         self._identity = identity
 
-    async def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+    def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
-        reply = self._submit(FORWARD, request, forward_call, forward_reply, context)
-        return reply if isinstance(reply, bytes) else await reply
+        return self._submit(FORWARD, request, forward_call, forward_reply, context)
 
-    async def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+    def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
-        reply = self._submit(GRADIENT, request, gradient_call, gradient_reply, context)
-        return reply if isinstance(reply, bytes) else await reply
+        return self._submit(GRADIENT, request, gradient_call, gradient_reply, context)
 
-    async def Jvp(self, request: inference_pb2.JvpRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+    def Jvp(self, request: inference_pb2.JvpRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute Jacobian-vector products; the reply is the bytes of a JvpResponse."""
-        reply = self._submit(JVP, request, jvp_call, jvp_reply, context)
-        return reply if isinstance(reply, bytes) else await reply
+        return self._submit(JVP, request, jvp_call, jvp_reply, context)
 
-    async def Jacobian(self, request: inference_pb2.JacobianRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+    def Jacobian(self, request: inference_pb2.JacobianRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute the Jacobian of each row; the reply is the bytes of a JacobianResponse."""
-        reply = self._submit(JACOBIAN, request, jacobian_call, jacobian_reply, context)
-        return reply if isinstance(reply, bytes) else await reply
+        return self._submit(JACOBIAN, request, jacobian_call, jacobian_reply, context)
 
-    async def Hvp(self, request: inference_pb2.HvpRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+    def Hvp(self, request: inference_pb2.HvpRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute Hessian-vector products; the reply is the bytes of an HvpResponse."""
-        reply = self._submit(HVP, request, hvp_call, hvp_reply, context)
-        return reply if isinstance(reply, bytes) else await reply
+        return self._submit(HVP, request, hvp_call, hvp_reply, context)
 
-    async def CheckGradients(self, request: inference_pb2.CheckGradientsRequest, context: Context) -> bytes:  # noqa: N802 - the RPC's name
+    def CheckGradients(self, request: inference_pb2.CheckGradientsRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Check a copy's derivatives; the reply is the bytes of a CheckGradientsResponse."""
-        reply = self._submit(CHECK_GRADIENTS, request, check_gradients_call, check_gradients_reply, context)
-        return reply if isinstance(reply, bytes) else await reply
+        return self._submit(CHECK_GRADIENTS, request, check_gradients_call, check_gradients_reply, context)
 
     def ForwardStream(  # noqa: N802 - the RPC's name
         self, requests: AsyncIterator[inference_pb2.ForwardStreamRequest], context: Context
     ) -> AsyncIterator[bytes]:
         """Answer requests of Forward as they come; the answers are the bytes of ForwardStreamResponses."""
 
-        def submit(item: inference_pb2.ForwardStreamRequest) -> bytes | asyncio.Future[bytes]:
+        def submit(item: inference_pb2.ForwardStreamRequest) -> _Reply:
             origin = _item_origin(item, context, self._identity)
             read, reply = partial(forward_call, item.request), partial(forward_answer, item.id)
-            return self._dispatcher.submit(item.request.model, Request(FORWARD, read, reply, origin))
+            return self._dispatcher.submit(Request(item.request.model, FORWARD, read, reply, origin))
 
         return self._streams.answers(requests, submit, context)
 
@@ -105,10 +102,10 @@ class InferenceServicer:
     ) -> AsyncIterator[bytes]:
         """Answer requests of Gradient as they come; the answers are the bytes of GradientStreamResponses."""
 
-        def submit(item: inference_pb2.GradientStreamRequest) -> bytes | asyncio.Future[bytes]:
+        def submit(item: inference_pb2.GradientStreamRequest) -> _Reply:
             origin = _item_origin(item, context, self._identity)
             read, reply = partial(gradient_call, item.request), partial(gradient_answer, item.id)
-            return self._dispatcher.submit(item.request.model, Request(GRADIENT, read, reply, origin))
+            return self._dispatcher.submit(Request(item.request.model, GRADIENT, read, reply, origin))
 
         return self._streams.answers(requests, submit, context)
 
@@ -119,9 +116,9 @@ class InferenceServicer:
         read: Callable[[RequestT], CallT],
         reply: Callable[[ResultT, int], bytes],
         context: Context,
-    ) -> bytes | asyncio.Future[bytes]:
+    ) -> _Reply:
         origin = CallOrigin(context, self._identity)
-        return self._dispatcher.submit(request.model, Request(operation, partial(read, request), reply, origin))
+        return self._dispatcher.submit(Request(request.model, operation, partial(read, request), reply, origin))
 
 
 def _item_origin(

@@ -1,17 +1,21 @@
 """The batcher, with a real model on a real device's thread, on the loop that a server runs."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pytest
 import uvloop
 
 from gradserve_server.architecture import Architecture, mlp
+from gradserve_server.batching import policy
 from gradserve_server.batching.batcher import Batcher
 from gradserve_server.batching.operation import FORWARD, Operation
 from gradserve_server.batching.request import Request
@@ -39,14 +43,15 @@ class Caller:
 
 @dataclass
 class Bench:
-    """A batcher, its model, and what its device has computed."""
+    """A batcher, its model, what its device has computed, and what became of its requests."""
 
     hosted: HostedModel
     config: BatchingConfig = field(default_factory=BatchingConfig)
     batches: list[int] = field(default_factory=list)
+    ended: list[BaseException | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.batcher = Batcher(lambda: self.hosted, self.config, Metrics())
+        self.batcher = Batcher(lambda: self.hosted, self.config, Metrics(), lambda _, error: self.ended.append(error))
         self.operation: Operation[ForwardCall, ForwardResult] = replace(FORWARD, compute=self._compute)
 
     def _compute(self, model, works):
@@ -58,7 +63,7 @@ class Bench:
     ) -> tuple[Array, int]:
         """Have a Forward computed; the output and the version."""
         call = ForwardCall(x, deterministic=deterministic, if_version=if_version)
-        request = Request(self.operation, lambda: call, lambda result, version: (result.output, version), origin)
+        request = Request("m", self.operation, lambda: call, lambda result, version: (result.output, version), origin)
         reply = self.batcher.submit(request)
         return await reply if isinstance(reply, asyncio.Future) else reply
 
@@ -80,9 +85,11 @@ class Bench:
 
 
 async def settled() -> None:
-    """Let the loop do all that it can do without waiting."""
+    """Let the loop do all that it can do while the device is busy."""
     for _ in range(64):
         await asyncio.sleep(0)
+    # A later timer of the same loop: those that look at what has come have gone off before it.
+    await asyncio.sleep(2 * policy.SECONDS_BETWEEN_LOOKS)
 
 
 def rows(count: int = ROWS, seed: int = 0) -> Array:
@@ -168,7 +175,7 @@ def test_a_caller_who_is_alone_does_not_wait_for_others_after_some_requests(devi
         for _ in range(8):
             await bench.submit(rows(1))
         call = ForwardCall(rows(1))
-        return bench.batcher.submit(Request(bench.operation, lambda: call, lambda result, _: result, Caller()))
+        return bench.batcher.submit(Request("m", bench.operation, lambda: call, lambda result, _: result, Caller()))
 
     assert isinstance(uvloop.run(body()), ForwardResult)
 
@@ -252,6 +259,23 @@ def test_a_caller_who_goes_away_while_he_waits_is_never_computed(hosted):
 
     assert isinstance(uvloop.run(body())[0], asyncio.CancelledError)
     assert bench.batches == [1, 2]
+    assert [type(error) for error in bench.ended] == [asyncio.CancelledError, *[type(None)] * 3]
+
+
+def test_a_caller_who_goes_away_before_his_request_is_read_is_told_of_once(hosted):
+    bench = Bench(hosted)
+
+    async def body() -> list[object]:
+        task = asyncio.create_task(bench.submit(rows()))
+        await asyncio.sleep(0)
+        task.cancel()
+        answers = await outcomes([task])
+        await settled()
+        return answers
+
+    assert isinstance(uvloop.run(body())[0], asyncio.CancelledError)
+    assert bench.batches == []
+    assert [type(error) for error in bench.ended] == [asyncio.CancelledError]
 
 
 def test_a_caller_who_goes_away_once_his_batch_waits_for_the_device_is_not_computed(hosted):
@@ -354,6 +378,31 @@ def test_a_request_that_would_wait_beyond_its_deadline_is_refused_at_once(hosted
     assert (refusal.reason, refusal.retry_after is not None) == ("DEADLINE_TOO_NEAR", True)
 
 
+def test_what_was_asked_is_let_go_of_with_the_refusal(hosted):
+    bench = Bench(hosted, BatchingConfig(max_queue_rows=ROWS))
+
+    async def body() -> weakref.ref[Array]:
+        async with bench.busy():
+            waiting = asyncio.create_task(bench.submit(rows()))
+            await settled()
+            x = rows()
+            asked = weakref.ref(x)
+            read = partial(ForwardCall, x)
+            refused = bench.batcher.submit(Request("m", bench.operation, read, lambda *_: None, Caller()))
+            await settled()
+            assert isinstance(refused.exception(), ResourceExhausted)
+            del x, read, refused
+        await waiting
+        return asked
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert uvloop.run(body())() is None
+    finally:
+        gc.enable()
+
+
 def test_a_model_that_was_slow_for_a_while_is_not_taken_for_slow_for_ever(hosted):
     bench = Bench(hosted)
 
@@ -429,7 +478,7 @@ def test_a_reply_that_cannot_be_built_fails_that_request_alone(hosted):
 
     async def body() -> list[object]:
         async with bench.busy():
-            bad = bench.batcher.submit(Request(bench.operation, lambda: ForwardCall(rows()), reply, Caller()))
+            bad = bench.batcher.submit(Request("m", bench.operation, lambda: ForwardCall(rows()), reply, Caller()))
             good = asyncio.create_task(bench.submit(rows()))
         return await outcomes([bad, good])
 
