@@ -17,7 +17,7 @@ from gradserve_server.app import Server
 from gradserve_server.config import Config, ConfigError, ServeOptions, load_config, render_config
 from gradserve_server.engine.advice import ignore_advice
 from gradserve_server.engine.device import Devices
-from gradserve_server.engine.mlp import check
+from gradserve_server.engine.network.mlp import check
 from gradserve_server.errors import DeviceFailed, ServiceError
 from gradserve_server.initial_models import initial_models
 from gradserve_server.logs import start_logging

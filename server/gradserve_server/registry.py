@@ -17,12 +17,12 @@ from gradserve_server.checkpoints.manifest import AcceptedLoad
 from gradserve_server.config import Limits
 from gradserve_server.definitions import ModelUpdate, NewModel
 from gradserve_server.engine.building import build, load, move
+from gradserve_server.engine.capabilities.warm_up import warm_up
 from gradserve_server.engine.device import Device, Devices
 from gradserve_server.engine.global_state import new_seed
 from gradserve_server.engine.intake import Arrived
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.state import StateDict, state_dict
-from gradserve_server.engine.warm_up import warm_up
 from gradserve_server.errors import AlreadyExists, NotFound, ResourceExhausted
 from gradserve_server.facts import ChangeFact, Instruments
 from gradserve_server.hosted import AnyModel, DamagedModel, HostedModel, check_name

@@ -10,7 +10,7 @@ from gradserve_server.answers import Answers
 from gradserve_server.architecture import Architecture
 from gradserve_server.checkpoints.manifest import Manifest, StoredModel
 from gradserve_server.engine.building import hollow
-from gradserve_server.engine.warm_up import warm_up
+from gradserve_server.engine.capabilities.warm_up import warm_up
 from gradserve_server.errors import DataLoss, ServiceError
 from gradserve_server.hosted import DamagedModel, HostedModel
 from gradserve_server.registry import Registry

@@ -17,8 +17,8 @@ from gradserve.v1 import inference_pb2, model_pb2, state_pb2
 from gradserve_server.bundled import BUNDLED
 from gradserve_server.config import TokenConfig
 from gradserve_server.config.schema import Config, ModelConfig
-from gradserve_server.engine.layers import LAYERS
-from gradserve_server.engine.losses import LOSSES, Target
+from gradserve_server.engine.losses.kinds import LOSSES, Target
+from gradserve_server.engine.network.layers import LAYERS
 from gradserve_server.facts import Outcome, QueueState, ReleaseReason, RequestFact, RpcMethod, outcome_of
 from gradserve_server.metrics import Metrics
 from gradserve_server.metrics.readings import ModelReading, Reading

@@ -11,9 +11,10 @@ import torch
 
 from gradserve_server import architecture
 from gradserve_server.config import Limits
-from gradserve_server.engine import forward, gradient
+from gradserve_server.engine import forward
 from gradserve_server.engine.building import build, move
 from gradserve_server.engine.device import Device
+from gradserve_server.engine.gradients import gradient
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.tensors import to_numpy, to_torch
 from gradserve_server.errors import ServiceError

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradserve_server.engine import gradient_check
+from gradserve_server.engine.checks import gradient_check
 from gradserve_server.engine.device import Device, Devices
 from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.errors import ServiceError

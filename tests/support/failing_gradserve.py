@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gradserve.cli import main
-from gradserve_server.engine.layers import LAYERS, LayerKind
+from gradserve_server.engine.network.layers import LAYERS, LayerKind
 
 BUG, DEVICE_FAULT, OTHER_ERROR = 666.0, 710.0, 1.0e9
 

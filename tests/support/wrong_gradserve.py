@@ -5,7 +5,7 @@ import sys
 from torch import nn
 
 from gradserve.cli import main
-from gradserve_server.engine.derivatives import DERIVATIVES
+from gradserve_server.engine.network.derivatives import DERIVATIVES
 
 if __name__ == "__main__":
     right = DERIVATIVES[nn.Tanh]

@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from gradserve_server.engine import forward, gradient, gradient_check, hvp, jacobian, jvp
+from gradserve_server.engine import forward
+from gradserve_server.engine.checks import gradient_check
+from gradserve_server.engine.gradients import gradient
+from gradserve_server.engine.jacobians import jacobian
 from gradserve_server.engine.model import Model
+from gradserve_server.engine.products import hvp, jvp
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations import (

@@ -10,10 +10,10 @@ import safetensors.torch
 from gradserve_server.architecture import Architecture
 from gradserve_server.config import Limits
 from gradserve_server.engine.device import Device
-from gradserve_server.engine.mlp import check
 from gradserve_server.engine.model import Model
+from gradserve_server.engine.network.mlp import check
+from gradserve_server.engine.network.shapes import Shapes
 from gradserve_server.engine.refusals import torch_refusals
-from gradserve_server.engine.shapes import Shapes
 from gradserve_server.engine.tensors import DTYPES
 
 

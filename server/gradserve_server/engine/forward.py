@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from gradserve_server.engine.input_plan import InputPlan
 from gradserve_server.engine.model import Model
+from gradserve_server.engine.network.rows import join, part, spans
+from gradserve_server.engine.plans.input import InputPlan
 from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.reply import check_reply
-from gradserve_server.engine.rows import join, part, spans
 from gradserve_server.engine.tensors import to_numpy, to_torch
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError

@@ -14,12 +14,12 @@ from torch.func import functional_call
 
 from gradserve_server.config import Limits
 from gradserve_server.engine import global_state
-from gradserve_server.engine.gradient_plan import GradientPlans
-from gradserve_server.engine.input_plan import InputPlans
-from gradserve_server.engine.mlp import MLP, Blueprint
+from gradserve_server.engine.network.mlp import MLP, Blueprint
+from gradserve_server.engine.network.shapes import Shape, Shapes
+from gradserve_server.engine.network.stack import Stack
+from gradserve_server.engine.plans.gradient import GradientPlans
+from gradserve_server.engine.plans.input import InputPlans
 from gradserve_server.engine.refusals import torch_refusals
-from gradserve_server.engine.shapes import Shape, Shapes
-from gradserve_server.engine.stack import Stack
 from gradserve_server.engine.tensors import aligned, dtype_name, to_torch
 from gradserve_server.operations import ForwardCall
 

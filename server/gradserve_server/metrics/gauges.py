@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from gradserve.__about__ import __version__
-from gradserve_server.engine.catalogue import describe_catalogue
+from gradserve_server.engine.capabilities.catalogue import describe_catalogue
 from gradserve_server.metrics.readings import ModelReading, Reading
 
 

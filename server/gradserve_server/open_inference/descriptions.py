@@ -8,7 +8,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from gradserve_server.config import BatchingConfig, Limits
-from gradserve_server.engine.features import features
+from gradserve_server.engine.capabilities.features import features
 from gradserve_server.hosted import HostedModel
 from gradserve_server.open_inference import grpc_service_pb2 as pb
 from gradserve_server.open_inference.served import Served

@@ -9,7 +9,7 @@ from gradserve.__about__ import __version__
 from gradserve.v1 import model_pb2, model_pb2_grpc, tensor_pb2
 from gradserve_server.config import Limits
 from gradserve_server.definitions import ModelUpdate, NewModel
-from gradserve_server.engine.catalogue import describe_catalogue
+from gradserve_server.engine.capabilities.catalogue import describe_catalogue
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.hosted import AnyModel, check_name
 from gradserve_server.registry import Registry

@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import torch
 
-from gradserve_server.engine import forward, gradient
+from gradserve_server.engine import forward
+from gradserve_server.engine.gradients import gradient
 from gradserve_server.errors import InvalidArgument, Unimplemented
 from gradserve_server.operations import ForwardCall, GradientCall, LossCall
 

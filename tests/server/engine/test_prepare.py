@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from gradserve_server.engine import forward, gradient
-from gradserve_server.engine.signature import signature_of
+from gradserve_server.engine import forward
+from gradserve_server.engine.gradients import gradient
+from gradserve_server.engine.losses.signature import signature_of
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations import ForwardCall, GradientCall, LossCall
 

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from gradserve_server.architecture import Architecture, Layer
 from gradserve_server.config import Limits
-from gradserve_server.engine.layers import LAYERS
-from gradserve_server.engine.losses import LOSSES
-from gradserve_server.engine.mlp import check
+from gradserve_server.engine.losses.kinds import LOSSES
+from gradserve_server.engine.network.layers import LAYERS
+from gradserve_server.engine.network.mlp import check
 from gradserve_server.errors import InvalidArgument, ServiceError
 
 LIMITS = Limits()

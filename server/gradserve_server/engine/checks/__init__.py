@@ -1,0 +1,1 @@
+"""CheckGradients: what derivatives are held against, and how far they may be off."""

@@ -1,0 +1,1 @@
+"""Losses: those there are, what a request gives each of them, and their values with their derivatives."""
