@@ -24,7 +24,7 @@ from gradserve.v1 import inference_pb2
 from gradserve_server.config import make_token
 from gradserve_server.facts import BatchFact, RequestFact
 from gradserve_server.metrics import Metrics
-from gradserve_server.operations import ForwardResult
+from gradserve_server.operations.results import ForwardResult
 
 _REQUEST = inference_pb2.ForwardRequest(model="model").SerializeToString()
 _CALLERS = 8

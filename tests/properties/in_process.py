@@ -18,14 +18,8 @@ from gradserve_server.engine.gradients import gradient
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.tensors import to_numpy, to_torch
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import (
-    ForwardCall,
-    ForwardResult,
-    GradientCall,
-    GradientResult,
-    LossCall,
-    PerSampleResult,
-)
+from gradserve_server.operations.calls import ForwardCall, GradientCall, LossCall, PerSampleResult
+from gradserve_server.operations.results import ForwardResult, GradientResult
 from tests.properties.case import Case
 from tests.support.oracle import Answer
 

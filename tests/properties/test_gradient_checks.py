@@ -11,7 +11,8 @@ from gradserve_server.engine.checks import gradient_check
 from gradserve_server.engine.device import Device, Devices
 from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import CheckGradientsCall, CheckGradientsResult
+from gradserve_server.operations.calls import CheckGradientsCall
+from gradserve_server.operations.results import CheckGradientsResult
 from tests.properties import stacks
 from tests.properties.case import Case
 from tests.properties.cases import forward_cases

@@ -19,7 +19,8 @@ from gradserve_server.engine import forward
 from gradserve_server.engine.device import Devices
 from gradserve_server.hosted import HostedModel
 from gradserve_server.metrics import Metrics
-from gradserve_server.operations import ForwardCall, ForwardResult
+from gradserve_server.operations.calls import ForwardCall
+from gradserve_server.operations.results import ForwardResult
 from gradserve_server.registry import Registry
 
 SMALL = mlp(2, (3,), 1, "ReLU")

@@ -14,18 +14,20 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.products import hvp, jvp
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import (
+from gradserve_server.operations.calls import (
     CheckGradientsCall,
-    CheckGradientsResult,
     ForwardCall,
-    ForwardResult,
     GradientCall,
-    GradientResult,
     HvpCall,
-    HvpResult,
     JacobianCall,
-    JacobianResult,
     JvpCall,
+)
+from gradserve_server.operations.results import (
+    CheckGradientsResult,
+    ForwardResult,
+    GradientResult,
+    HvpResult,
+    JacobianResult,
     JvpResult,
     Result,
 )

@@ -9,7 +9,8 @@ from typing import Generic, Protocol, TypeVar
 
 from gradserve_server.batching.operation import Operation
 from gradserve_server.facts import BatchFact
-from gradserve_server.operations import ForwardCall, Result
+from gradserve_server.operations.calls import ForwardCall
+from gradserve_server.operations.results import Result
 
 CallT = TypeVar("CallT", bound=ForwardCall)
 ResultT = TypeVar("ResultT", bound=Result)

@@ -16,7 +16,8 @@ from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.tensors import to_numpy, to_torch
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import ForwardCall, ForwardResult
+from gradserve_server.operations.calls import ForwardCall
+from gradserve_server.operations.results import ForwardResult
 
 
 @dataclass(slots=True, eq=False)

@@ -21,7 +21,7 @@ from gradserve_server.engine.plans.gradient import GradientPlans
 from gradserve_server.engine.plans.input import InputPlans
 from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.tensors import aligned, dtype_name, to_torch
-from gradserve_server.operations import ForwardCall
+from gradserve_server.operations.calls import ForwardCall
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from gradserve_server.operations import Array
+from gradserve_server.operations.arrays import Array
 
 DTYPES: Mapping[str, torch.dtype] = {
     name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")

@@ -17,7 +17,7 @@ from gradserve_server.open_inference.grpc_service_pb2 import ModelInferRequest
 from gradserve_server.open_inference.parameters import timeout_of
 from gradserve_server.open_inference.refusals import infer_refusal
 from gradserve_server.open_inference.requests import forward_call, gradient_call
-from gradserve_server.operations import ForwardResult, GradientResult
+from gradserve_server.operations.results import ForwardResult, GradientResult
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
 from gradserve_server.servicers.streams import Streams

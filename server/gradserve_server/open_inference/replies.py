@@ -16,7 +16,7 @@ from gradserve_server.open_inference.grpc_service_pb2 import (
     ModelStreamInferResponse,
 )
 from gradserve_server.open_inference.tensors import DATATYPES
-from gradserve_server.operations import ForwardResult, GradientResult
+from gradserve_server.operations.results import ForwardResult, GradientResult
 from gradserve_server.selection import INPUT
 from gradserve_server.servicers.encoding import REMEMBERED, Part, elements, head
 

@@ -9,7 +9,8 @@ from gradserve_server.errors import InvalidArgument, Unimplemented
 from gradserve_server.open_inference.grpc_service_pb2 import ModelInferRequest
 from gradserve_server.open_inference.parameters import Value, check_count, model_parameters
 from gradserve_server.open_inference.tensors import SHARED_MEMORY, read_inputs
-from gradserve_server.operations import Array, ForwardCall, GradientCall, LossCall
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.calls import ForwardCall, GradientCall, LossCall
 from gradserve_server.selection import INPUT
 
 FORWARD_INPUTS: Final = ("input",)

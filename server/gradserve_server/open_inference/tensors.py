@@ -12,7 +12,7 @@ from gradserve import codec
 from gradserve_server.errors import InvalidArgument, Unimplemented
 from gradserve_server.open_inference.grpc_service_pb2 import ModelInferRequest
 from gradserve_server.open_inference.parameters import check_count
-from gradserve_server.operations import Array
+from gradserve_server.operations.arrays import Array
 
 _DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "BOOL": np.dtype(np.bool_),

@@ -9,8 +9,8 @@ import numpy as np
 
 from gradserve.v1 import inference_pb2
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import (
-    Array,
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.calls import (
     CheckGradientsCall,
     ForwardCall,
     GradientCall,

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradserve import codec
 from gradserve.v1 import tensor_pb2
-from gradserve_server.operations import Array
+from gradserve_server.operations.arrays import Array
 
 Part: TypeAlias = bytes | memoryview
 """Some bytes of a message."""

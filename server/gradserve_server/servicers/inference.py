@@ -12,7 +12,8 @@ from gradserve_server.batching.operation import CHECK_GRADIENTS, FORWARD, GRADIE
 from gradserve_server.batching.request import Origin, Request
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import ForwardCall, Result
+from gradserve_server.operations.calls import ForwardCall
+from gradserve_server.operations.results import Result
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.calls import (
     check_gradients_call,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gradserve.v1 import inference_pb2
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import LossArgument, LossCall
+from gradserve_server.operations.calls import LossArgument, LossCall
 from gradserve_server.servicers.tensors import read_tensor
 
 _MOST_ARGUMENTS = 16

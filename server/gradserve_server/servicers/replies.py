@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from gradserve.v1 import inference_pb2
-from gradserve_server.operations import (
+from gradserve_server.operations.results import (
     CheckGradientsResult,
     ForwardResult,
     GradientResult,

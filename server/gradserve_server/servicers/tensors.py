@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gradserve import codec
 from gradserve.v1 import tensor_pb2
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import FLOATING, Array
+from gradserve_server.operations.arrays import FLOATING, Array
 
 
 def read_tensor(tensor: tensor_pb2.Tensor, field: str) -> Array:

@@ -26,7 +26,9 @@ from gradserve_server.engine.device import Devices
 from gradserve_server.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, ServiceError
 from gradserve_server.hosted import HostedModel
 from gradserve_server.metrics import Metrics
-from gradserve_server.operations import Array, ForwardCall, ForwardResult
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.calls import ForwardCall
+from gradserve_server.operations.results import ForwardResult
 
 ARCHITECTURE = mlp(64, (1024,), 8, "ReLU")
 ROWS = 64

@@ -8,7 +8,7 @@ import torch
 from gradserve_server.engine import forward
 from gradserve_server.engine.gradients import gradient
 from gradserve_server.errors import InvalidArgument, Unimplemented
-from gradserve_server.operations import ForwardCall, GradientCall, LossCall
+from gradserve_server.operations.calls import ForwardCall, GradientCall, LossCall
 
 LINEAR = ("Linear", {"in_features": 4, "out_features": 3})
 

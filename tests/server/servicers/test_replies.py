@@ -9,7 +9,7 @@ from hypothesis import given
 
 from gradserve import codec
 from gradserve.v1 import inference_pb2
-from gradserve_server.operations import ForwardResult, GradientResult
+from gradserve_server.operations.results import ForwardResult, GradientResult
 from gradserve_server.servicers.replies import forward_reply, gradient_reply
 
 DTYPES = st.sampled_from([np.float16, np.float32, np.float64]).map(np.dtype)

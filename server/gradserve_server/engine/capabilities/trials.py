@@ -15,7 +15,8 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.engine.products import hvp, jvp
 from gradserve_server.errors import ServiceError, Unimplemented
-from gradserve_server.operations import GradientCall, HvpCall, JvpCall, Result
+from gradserve_server.operations.calls import GradientCall, HvpCall, JvpCall
+from gradserve_server.operations.results import Result
 from gradserve_server.selection import INPUT
 
 _REMEMBERED = 1024

@@ -15,7 +15,7 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.mlp import Blueprint
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.errors import InvalidArgument, ResourceExhausted, ServiceError
-from gradserve_server.operations import ForwardCall
+from gradserve_server.operations.calls import ForwardCall
 
 # Two, as normalisation over a batch refuses a single row in training.
 _ROWS = 2

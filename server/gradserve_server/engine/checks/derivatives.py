@@ -13,7 +13,8 @@ from gradserve_server.engine.checks.probe import Probe, Vectors
 from gradserve_server.engine.checks.taylor import STEPS, difference_error, rate
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.errors import Unimplemented
-from gradserve_server.operations import Array, GradientCheck, TaylorRemainder
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.results import GradientCheck, TaylorRemainder
 
 Draw: TypeAlias = Callable[[Shape], Array]
 """Gives normally distributed numbers."""

@@ -17,7 +17,9 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.plans.objective import bind_objective
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import InvalidArgument, ResourceExhausted, ServiceError
-from gradserve_server.operations import Array, CheckGradientsCall, CheckGradientsResult, GradientCheck
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.calls import CheckGradientsCall
+from gradserve_server.operations.results import CheckGradientsResult, GradientCheck
 from gradserve_server.selection import INPUT
 
 _DEFAULT_ROWS = 8

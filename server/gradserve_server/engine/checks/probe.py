@@ -15,15 +15,9 @@ from gradserve_server.engine.gradients import gradient
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.products import hvp, jvp
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import (
-    Array,
-    ForwardCall,
-    GradientCall,
-    GradientResult,
-    HvpCall,
-    JvpCall,
-    LossCall,
-)
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.calls import ForwardCall, GradientCall, HvpCall, JvpCall, LossCall
+from gradserve_server.operations.results import GradientResult
 from gradserve_server.selection import INPUT
 
 Vectors: TypeAlias = Mapping[str, Array]

@@ -15,7 +15,8 @@ from gradserve_server.engine.network.stack import Segment
 from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.tensors import to_numpy, torch_dtype
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import Array, GradientResult
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.results import GradientResult
 from gradserve_server.selection import INPUT
 
 

@@ -17,7 +17,7 @@ from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import Array
+from gradserve_server.operations.arrays import Array
 
 
 class Evaluation(NamedTuple):

@@ -18,7 +18,8 @@ from gradserve_server.engine.network.rows import join
 from gradserve_server.engine.plans.gradient_options import check_max_norm
 from gradserve_server.engine.tensors import to_numpy, torch_dtype
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import GradientCall, GradientResult
+from gradserve_server.operations.calls import GradientCall
+from gradserve_server.operations.results import GradientResult
 from gradserve_server.selection import INPUT
 
 

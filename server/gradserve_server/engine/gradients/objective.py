@@ -14,7 +14,7 @@ from gradserve_server.engine.losses.criterion import Criterion
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.engine.tensors import aligned, to_torch
-from gradserve_server.operations import ObjectiveCall
+from gradserve_server.operations.calls import ObjectiveCall
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from gradserve_server.engine.gradients.row_sinks import row_sink
 from gradserve_server.engine.gradients.work import Answer, GradientWork
 from gradserve_server.engine.model import Model
 from gradserve_server.errors import ResourceExhausted
-from gradserve_server.operations import GradientCall, PerSampleResult
+from gradserve_server.operations.calls import GradientCall, PerSampleResult
 from gradserve_server.selection import INPUT, Selection
 
 # A loop holds the device for as long as it runs; over one graph each row costs as much as the whole batch.

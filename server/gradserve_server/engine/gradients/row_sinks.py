@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from gradserve_server.engine.gradients.clipping import clip_factors
-from gradserve_server.operations import GradientCall, PerSampleResult
+from gradserve_server.operations.calls import GradientCall, PerSampleResult
 
 
 class RowSink(ABC):

@@ -17,7 +17,7 @@ from gradserve_server.engine.network.pullback import Pullback
 from gradserve_server.engine.network.rows import join
 from gradserve_server.engine.network.stack import Segment
 from gradserve_server.engine.tensors import torch_dtype
-from gradserve_server.operations import PerSampleResult
+from gradserve_server.operations.calls import PerSampleResult
 from gradserve_server.selection import INPUT
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradserve_server.engine.plans.gradient import GradientPlan
 from gradserve_server.engine.work import Work
-from gradserve_server.operations import GradientCall
+from gradserve_server.operations.calls import GradientCall
 
 
 @dataclass(slots=True, eq=False)

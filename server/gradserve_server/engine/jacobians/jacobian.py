@@ -17,7 +17,8 @@ from gradserve_server.engine.network.pullback import Pullback
 from gradserve_server.engine.network.rows import join
 from gradserve_server.engine.tensors import to_numpy, torch_dtype
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import JacobianMode, JacobianResult
+from gradserve_server.operations.calls import JacobianMode
+from gradserve_server.operations.results import JacobianResult
 from gradserve_server.selection import INPUT
 
 prepare = plan.prepare

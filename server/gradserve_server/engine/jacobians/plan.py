@@ -11,7 +11,7 @@ from gradserve_server.engine.plans.input import InputPlan
 from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import InvalidArgument, ResourceExhausted, Unimplemented
-from gradserve_server.operations import JacobianCall, JacobianMode
+from gradserve_server.operations.calls import JacobianCall, JacobianMode
 from gradserve_server.selection import INPUT, Selection, select
 
 # A loop holds the device for as long as it runs; over one graph each row costs as much as the whole batch.

@@ -12,7 +12,7 @@ from gradserve_server.engine.jacobians.plan import JacobianWork
 from gradserve_server.engine.jacobians.units import parted, units
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.products.pushforward import Leaves
-from gradserve_server.operations import JacobianMode
+from gradserve_server.operations.calls import JacobianMode
 from gradserve_server.selection import INPUT
 
 

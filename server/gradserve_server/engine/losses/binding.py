@@ -17,7 +17,8 @@ from gradserve_server.engine.losses.signature import ArgumentType, LossSignature
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.engine.tensors import to_torch
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import LossCall, is_floating, is_integer
+from gradserve_server.operations.arrays import is_floating, is_integer
+from gradserve_server.operations.calls import LossCall
 
 _CLASS_RANKS = (1, 2)
 

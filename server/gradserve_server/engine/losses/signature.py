@@ -8,7 +8,8 @@ import numpy as np
 
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import Array, GradientCall, LossArgument, LossCall, PerSampleResult
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.calls import GradientCall, LossArgument, LossCall, PerSampleResult
 
 
 class TensorType(NamedTuple):

@@ -7,7 +7,8 @@ import numpy as np
 from gradserve_server.engine.losses.binding import BoundLoss
 from gradserve_server.engine.losses.kinds import Target
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import Array, LossCall
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.calls import LossCall
 
 _DEFAULT_IGNORE_INDEX = -100
 _FEW = 64

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.engine.tensors import to_torch
-from gradserve_server.operations import Array
+from gradserve_server.operations.arrays import Array
 
 RowsT = TypeVar("RowsT", Tensor, Array)
 

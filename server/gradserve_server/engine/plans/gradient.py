@@ -21,7 +21,7 @@ from gradserve_server.engine.plans.input import InputPlan, InputPlans
 from gradserve_server.engine.plans.objective import bind_objective
 from gradserve_server.engine.reply import check_reply
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
-from gradserve_server.operations import PerSampleResult
+from gradserve_server.operations.calls import PerSampleResult
 from gradserve_server.selection import Selection, select
 
 _REMEMBERED = 256

@@ -6,7 +6,7 @@ import math
 
 from gradserve_server.engine.losses.signature import Signature
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import GradientCall, PerSampleResult
+from gradserve_server.operations.calls import GradientCall, PerSampleResult
 from gradserve_server.selection import Selection
 
 

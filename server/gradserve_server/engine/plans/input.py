@@ -12,7 +12,7 @@ import numpy as np
 from gradserve_server.engine.network.mlp import Blueprint
 from gradserve_server.engine.network.shapes import Shape, Shapes
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import FLOATING
+from gradserve_server.operations.arrays import FLOATING
 
 _REMEMBERED = 1024
 

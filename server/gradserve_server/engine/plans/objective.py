@@ -8,7 +8,7 @@ from gradserve_server.engine.losses.binding import BoundLoss, bind
 from gradserve_server.engine.losses.signature import LossSignature, TensorType, check_batched
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations import is_floating
+from gradserve_server.operations.arrays import is_floating
 
 
 def bind_objective(

@@ -13,7 +13,7 @@ from gradserve_server.engine.network.shapes import LAYERS_TOGETHER, Shape
 from gradserve_server.engine.plans.input import InputPlan
 from gradserve_server.engine.tensors import aligned, to_torch
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
-from gradserve_server.operations import Array, is_floating
+from gradserve_server.operations.arrays import Array, is_floating
 from gradserve_server.selection import INPUT
 
 # Where torch cannot compute them together, they are computed one after the other, and hold the device for as long.

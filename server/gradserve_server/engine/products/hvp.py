@@ -28,7 +28,9 @@ from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.tensors import to_numpy, torch_dtype
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import Array, HvpCall, HvpResult
+from gradserve_server.operations.arrays import Array
+from gradserve_server.operations.calls import HvpCall
+from gradserve_server.operations.results import HvpResult
 from gradserve_server.selection import INPUT, Selection, check_trainable, select
 
 _GRADIENT = 3

@@ -15,7 +15,8 @@ from gradserve_server.engine.reply import check_reply
 from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
-from gradserve_server.operations import JvpCall, JvpResult
+from gradserve_server.operations.calls import JvpCall
+from gradserve_server.operations.results import JvpResult
 
 _PASSES = 2
 """Each direction costs about as much as the forward that it goes along with."""

@@ -12,7 +12,7 @@ from torch.func import jvp, vmap
 
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.tensors import aligned
-from gradserve_server.operations import ForwardCall
+from gradserve_server.operations.calls import ForwardCall
 from gradserve_server.selection import INPUT
 
 Leaves: TypeAlias = Mapping[str, Tensor]

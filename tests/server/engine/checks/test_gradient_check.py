@@ -9,7 +9,7 @@ from gradserve_server.engine.checks import gradient_check
 from gradserve_server.engine.network import rules
 from gradserve_server.engine.network.derivatives import DERIVATIVES
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
-from gradserve_server.operations import CheckGradientsCall, LossCall
+from gradserve_server.operations.calls import CheckGradientsCall, LossCall
 
 FIRST, LAST = ("Linear", {"in_features": 6, "out_features": 5}), ("Linear", {"in_features": 5, "out_features": 3})
 NAMES = ["taylor", "finite_differences", "adjoint", "hvp_symmetry"]

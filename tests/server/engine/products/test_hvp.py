@@ -7,7 +7,7 @@ from torch.func import functional_call, jacrev
 
 from gradserve_server.engine.products import hvp
 from gradserve_server.errors import Unimplemented
-from gradserve_server.operations import HvpCall, LossCall
+from gradserve_server.operations.calls import HvpCall, LossCall
 
 LINEAR = ("Linear", {"in_features": 3, "out_features": 2})
 X, Y, V = (np.random.default_rng(seed).normal(size=shape) for seed, shape in enumerate([(4, 3), (4, 2), (2, 3)]))

@@ -6,7 +6,7 @@ import torch
 
 from gradserve_server.engine.network.layers import LAYERS
 from gradserve_server.engine.products import jvp
-from gradserve_server.operations import JvpCall
+from gradserve_server.operations.calls import JvpCall
 
 NEEDED = {
     "Linear": {"in_features": 4, "out_features": 2},

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from gradserve_server.operations import ForwardResult, GradientResult
+from gradserve_server.operations.results import ForwardResult, GradientResult
 
 SHAPES = [(), (0,), (1,), (2, 3), (2, 0, 3), (9000,)]
 
