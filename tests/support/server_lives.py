@@ -1,7 +1,7 @@
 """The lives of one server, one after the other, each in a process that is forked from one that has imported everything.
 
 Importing takes seconds and forking takes milliseconds. The process that is forked has one thread, has not used gRPC and
-has computed nothing but what imports do, so that a server begins in its child as it does in a new process.
+has computed nothing but what sets torch up, so that a server begins in its child as it does in a new process.
 
 As a program, it reads where servers listen and their data folders, a line for each server. For each it forks; the child
 tells its process id and serves, and the parent tells how that ended.
@@ -94,8 +94,10 @@ def server_lives(log: Path) -> Iterator[ServerLives]:
 def main() -> None:
     """Serve lines until there are no more."""
     from gradserve_server.config import ServeOptions  # noqa: PLC0415 - for the program alone, as it imports torch
+    from gradserve_server.engine.forward_mode import set_up_forward_mode  # noqa: PLC0415
     from gradserve_server.main import serve  # noqa: PLC0415
 
+    set_up_forward_mode()
     # What torch imports at a process's first warm-up.
     importlib.import_module("torch._dynamo")
     assert threading.active_count() == 1

@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from gradserve_server.engine.faults import is_sticky
+from gradserve_server.engine.forward_mode import set_up_forward_mode
 from gradserve_server.errors import DeviceFailed, FailedPrecondition, InvalidArgument
 
 _P = ParamSpec("_P")
@@ -99,6 +100,7 @@ class Devices:
         # Read by cuBLAS when CUDA starts; deterministic algorithms need it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_num_threads(threads)
+        set_up_forward_mode()
         self.threads = threads
         self.failure: Future[DeviceFailed] = Future()
         found = (*_cuda(threads, self.failure), *_mps(threads, self.failure), _cpu(threads, self.failure))

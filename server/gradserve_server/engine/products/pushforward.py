@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
@@ -20,12 +19,6 @@ Leaves: TypeAlias = Mapping[str, Tensor]
 
 Push: TypeAlias = Callable[[Leaves], tuple[Tensor, Tensor]]
 """From tangents to the output and its tangent."""
-
-# At its first use torch compiles what it needs for this, a sixth of a second, and warns that it does so in a deprecated
-# way: have that before anybody waits.
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    jvp(torch.sin, (torch.zeros(()),), (torch.zeros(()),))
 
 
 def pushforward(model: Model, call: ForwardCall, names: Collection[str], seed: int | None) -> Push:
