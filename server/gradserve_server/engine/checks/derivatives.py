@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from gradserve_server.engine.checks.probe import Probe, Vectors
-from gradserve_server.engine.checks.taylor import STEPS, difference_error, rate
+from gradserve_server.engine.checks.taylor import NOISE_STEPS, STEPS, difference_error, rate, rounding
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.errors import Unimplemented
 from gradserve_server.operations.arrays import Array
@@ -39,13 +39,13 @@ class _Walk(NamedTuple):
         slope: What the gradient says.
         remainders: Those of the Taylor expansion after each of STEPS.
         difference: The central difference.
-        magnitude: What rounding errors are relative to.
+        rounding: What is lost in roundings.
     """
 
     slope: float
     remainders: tuple[float, ...]
     difference: float
-    magnitude: float
+    rounding: float
 
 
 def differences(probe: Probe, wrt: str, names: Sequence[str], draw: Draw) -> list[GradientCheck]:
@@ -53,9 +53,9 @@ def differences(probe: Probe, wrt: str, names: Sequence[str], draw: Draw) -> lis
     gradients = probe.gradients(names)
     walks = [_walk(probe, gradients, random_direction(probe, names, draw)) for _ in range(_DIRECTIONS)]
     slope = math.sqrt(sum(walk.slope**2 for walk in walks) / len(walks))
-    rates = [rate(STEPS, walk.remainders, magnitude=walk.magnitude, slope=slope) for walk in walks]
+    rates = [rate(STEPS, walk.remainders, rounding=walk.rounding, slope=slope) for walk in walks]
     errors = [
-        difference_error(walk.difference, walk.slope, step=_DIFFERENCE_STEP, magnitude=walk.magnitude) for walk in walks
+        difference_error(walk.difference, walk.slope, step=_DIFFERENCE_STEP, rounding=walk.rounding) for walk in walks
     ]
     middle = _median(rates)
     shown = walks[rates.index(middle)] if middle in rates else walks[0]
@@ -103,10 +103,11 @@ def _walk(probe: Probe, gradients: Vectors, direction: Vectors) -> _Walk:
         with probe.moved(direction, step):
             return probe.value()[0]
 
-    ahead = {step: value(step) for step in STEPS}
-    remainders = tuple(abs(ahead[step] - start - step * slope) for step in STEPS)
+    ahead = {step: value(step) for step in (*STEPS, *NOISE_STEPS)}
+    remainder = {step: abs(reached - start - step * slope) for step, reached in ahead.items()}
     difference = (ahead[_DIFFERENCE_STEP] - value(-_DIFFERENCE_STEP)) / (2 * _DIFFERENCE_STEP)
-    return _Walk(slope, remainders, difference, magnitude)
+    lost = rounding([remainder[step] for step in NOISE_STEPS], magnitude)
+    return _Walk(slope, tuple(remainder[step] for step in STEPS), difference, lost)
 
 
 def random_direction(probe: Probe, names: Sequence[str], draw: Draw) -> Vectors:

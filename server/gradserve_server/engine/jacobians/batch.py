@@ -26,7 +26,8 @@ def by_directions(model: Model, work: JacobianWork, seed: int | None) -> tuple[T
         like[INPUT] = torch.empty(point.row, dtype=model.dtype, device=model.device)
     push = pushforward(model, call, like, seed)
     size, outputs, columns = _tangents_at_once(work), [], []
-    with torch.no_grad():
+    # As in Jvp: what is to be bit-equal to torch in process needs the tape there.
+    with torch.set_grad_enabled(call.deterministic):
         for first in range(0, point.elements, size):
             count = min(size, point.elements - first)
             tangents = units(like, first, first + count)

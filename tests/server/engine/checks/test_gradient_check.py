@@ -66,6 +66,16 @@ def test_zeros_in_the_input_are_no_fault_though_they_lie_on_kinks(model_of):
     assert failed(result) == set()
 
 
+def test_roundings_that_a_normalisation_of_single_values_makes_much_of_are_no_fault(model_of):
+    model = model_of("Identity", ("GroupNorm", {"num_groups": 33, "num_channels": 33}))
+    for seed in range(20):
+        x = np.random.default_rng(seed).normal(size=(2, 33))
+        work = gradient_check.prepare(model, CheckGradientsCall(x, seed=seed))
+        (result,) = gradient_check.compute(model, [work])
+
+        assert failed(result) == set()
+
+
 def test_what_torch_has_no_second_derivative_of_is_left_out_and_said(model_of):
     result = ask(model_of(FIRST, "Hardsigmoid", LAST))
     reasons = {check.name: check.skipped_reason for check in result.checks}
