@@ -35,6 +35,11 @@ class Streamed:
     seconds: float
     reply: bytes
 
+    @property
+    def messages_per_second(self) -> float:
+        """How many were answered each second."""
+        return self.messages / self.seconds
+
 
 @dataclass(frozen=True)
 class StreamOrder:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from benchmarks.calls import forward
 from benchmarks.h2load import Concurrency
+from benchmarks.hot_path.bare_servers import BareServers, bare_servers
 from benchmarks.hot_path.figure import Figure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import B, S
@@ -26,17 +27,17 @@ def figures(servers: Servers) -> Iterator[list[Figure]]:
     """Give the figures; what they need beside the servers runs inside the block."""
     with (
         running("benchmarks.inline", B.name) as inline,
-        running("benchmarks.bare", S.name) as bare_s,
-        running("benchmarks.bare", B.name) as bare_b,
+        bare_servers(S) as bare_s,
+        bare_servers(B) as bare_b,
     ):
         yield [
-            *servers.over_echo(SECTION, "Forward S", forward(S), _S_TARGETS, bare_s.target),
-            *servers.over_echo(SECTION, "Forward B", forward(B), _B_TARGETS, bare_b.target),
-            _lone(servers, inline.target),
+            *servers.over_echo(SECTION, "Forward S", forward(S), _S_TARGETS, bare_s),
+            *servers.over_echo(SECTION, "Forward B", forward(B), _B_TARGETS, bare_b),
+            _lone(servers, inline.target, bare_b),
         ]
 
 
-def _lone(servers: Servers, unbatched: str) -> Figure:
+def _lone(servers: Servers, unbatched: str, bare: BareServers) -> Figure:
     """What batching may cost a caller who is alone."""
     call = forward(B)
     return Figure(
@@ -47,4 +48,5 @@ def _lone(servers: Servers, unbatched: str) -> Figure:
         target=_LONE_TARGET,
         ours=Throughput(gradserve_subject(servers.gradserve, call), _LONE),
         theirs=Throughput(bare_subject(unbatched, call), _LONE),
+        bare=bare.throughput(call, _LONE),
     )

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from benchmarks import in_process
 from benchmarks.calls import input_gradient, parameter_gradients
 from benchmarks.h2load import Concurrency
+from benchmarks.hot_path.bare_servers import BareServers, bare_servers
 from benchmarks.hot_path.figure import Figure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import B, S
-from benchmarks.processes import running
-from benchmarks.subject import Throughput, bare_subject, gradserve_subject
+from benchmarks.subject import Throughput, gradserve_subject
 
 SECTION = "gradient"
 
@@ -23,15 +23,15 @@ _ROWS = 64
 @contextmanager
 def figures(servers: Servers) -> Iterator[list[Figure]]:
     """Give the figures; what they need beside the servers runs inside the block."""
-    with running("benchmarks.bare", S.name) as bare_s, running("benchmarks.bare", B.name) as bare_b:
+    with bare_servers(S) as bare_s, bare_servers(B) as bare_b:
         yield [
-            *servers.over_echo(SECTION, "Gradient S by the input", input_gradient(S), _S_TARGETS, bare_s.target),
-            _by_the_input(servers, bare_b.target),
+            *servers.over_echo(SECTION, "Gradient S by the input", input_gradient(S), _S_TARGETS, bare_s),
+            _by_the_input(servers, bare_b),
             _by_all_parameters(servers),
         ]
 
 
-def _by_the_input(servers: Servers, bare: str) -> Figure:
+def _by_the_input(servers: Servers, bare: BareServers) -> Figure:
     call = input_gradient(B)
     step = in_process.input_gradient(B)
     return Figure(
@@ -42,7 +42,7 @@ def _by_the_input(servers: Servers, bare: str) -> Figure:
         target=2.5,
         ours=Throughput(gradserve_subject(servers.gradserve, call), Concurrency(8, 8)),
         theirs=lambda seconds: in_process.rate(step, seconds),
-        bare=Throughput(bare_subject(bare, call), Concurrency(8, 8)),
+        bare=bare.throughput(call, Concurrency(8, 8)),
     )
 
 

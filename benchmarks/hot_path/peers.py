@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 from benchmarks import calls
+from benchmarks.hot_path.bare_servers import BareServers, bare_servers
 from benchmarks.hot_path.figure import Figure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import Net
@@ -38,11 +39,11 @@ def missing(environments: Environments, peers: Sequence[Peer]) -> list[str]:
 
 @contextmanager
 def _figures(servers: Servers, peer: Peer, net: Net, environments: Environments) -> Iterator[list[Figure]]:
-    with serving(peer, net, environments) as target:
-        yield [_figure(servers, peer, item, target) for item in peer.comparisons if item.net == net]
+    with serving(peer, net, environments) as target, bare_servers(net) as bare:
+        yield [_figure(servers, peer, item, target, bare) for item in peer.comparisons if item.net == net]
 
 
-def _figure(servers: Servers, peer: Peer, comparison: Comparison, target: str) -> Figure:
+def _figure(servers: Servers, peer: Peer, comparison: Comparison, target: str, bare: BareServers) -> Figure:
     net, concurrency = comparison.net, comparison.concurrency
     name, call = _call(comparison)
     return Figure(
@@ -53,6 +54,7 @@ def _figure(servers: Servers, peer: Peer, comparison: Comparison, target: str) -
         target=comparison.target,
         ours=Throughput(gradserve_subject(servers.gradserve, call), concurrency),
         theirs=Throughput(_subject(comparison, target), concurrency),
+        bare=None if comparison.is_translated else bare.throughput(call, concurrency),
     )
 
 

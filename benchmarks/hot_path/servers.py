@@ -9,9 +9,10 @@ from benchmarks.calls import Call
 from benchmarks.echo import SERVICE
 from benchmarks.gradserve_process import GradserveProcess
 from benchmarks.h2load import Concurrency, ask, grpc_endpoint
+from benchmarks.hot_path.bare_servers import BareServers
 from benchmarks.hot_path.figure import Figure
 from benchmarks.processes import ServerProcess
-from benchmarks.subject import Subject, Throughput, bare_subject, gradserve_subject
+from benchmarks.subject import Subject, Throughput, gradserve_subject
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Servers:
     echo: ServerProcess
 
     def over_echo(
-        self, section: str, name: str, call: Call, targets: Mapping[tuple[int, int], float], bare: str
+        self, section: str, name: str, call: Call, targets: Mapping[tuple[int, int], float], bare: BareServers
     ) -> list[Figure]:
         """Calls a second over echoes of as many bytes both ways, for each (connections, streams).
 
@@ -36,9 +37,9 @@ class Servers:
             name: Of the figures.
             call: What is called.
             targets: The ratios to reach.
-            bare: Where the bare server of the same net listens.
+            bare: The bare servers of the same net.
         """
-        ours, theirs, least = gradserve_subject(self.gradserve, call), self.echo_of(call), bare_subject(bare, call)
+        ours, theirs = gradserve_subject(self.gradserve, call), self.echo_of(call)
         return [
             Figure(
                 section=section,
@@ -48,7 +49,7 @@ class Servers:
                 target=target,
                 ours=Throughput(ours, Concurrency(connections, streams)),
                 theirs=Throughput(theirs, Concurrency(connections, streams)),
-                bare=Throughput(least, Concurrency(connections, streams)),
+                bare=bare.throughput(call, Concurrency(connections, streams)),
             )
             for (connections, streams), target in targets.items()
         ]

@@ -11,7 +11,8 @@ from benchmarks.gradserve_process import GradserveProcess
 from benchmarks.hot_path.figure import Figure, Measure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import S
-from benchmarks.stream_client import StreamOrder
+from benchmarks.processes import running
+from benchmarks.stream_client import Streamed, StreamOrder
 from gradserve.cli.load_generator.summary import Summary
 from gradserve.v1 import inference_pb2
 
@@ -23,36 +24,38 @@ _TARGETS = {(1, 1): 1.8, (4, 16): 2.0}
 
 @contextmanager
 def figures(servers: Servers) -> Iterator[list[Figure]]:
-    """Give the figures, for each (streams, requests in flight on each)."""
+    """Give the figures; what they need beside the servers runs inside the block."""
+    with running("benchmarks.bare", S.name) as bare:
+        yield [_figure(servers.gradserve, bare.target, *load, target) for load, target in _TARGETS.items()]
+
+
+def _figure(gradserve: GradserveProcess, bare: str, streams: int, in_flight: int, target: float) -> Figure:
     call = forward(S)
-    yield [
-        Figure(
-            section=SECTION,
-            name=f"Forward S over {streams} {'stream' if streams == 1 else 'streams'}",
-            yardstick="unary calls",
-            load=f"{streams * in_flight} in flight",
-            target=target,
-            ours=_messages(servers.gradserve, call, streams, in_flight),
-            theirs=_calls(servers.gradserve, call, streams * in_flight),
-        )
-        for (streams, in_flight), target in _TARGETS.items()
-    ]
+
+    def ours(seconds: float) -> float:
+        before = gradserve.ok_count()
+        streamed = _streamed(gradserve.target, call, streams, in_flight, seconds)
+        gradserve.check_answered(before, streamed.messages)
+        return streamed.messages_per_second
+
+    return Figure(
+        section=SECTION,
+        name=f"Forward S over {streams} {'stream' if streams == 1 else 'streams'}",
+        yardstick="unary calls",
+        load=f"{streams * in_flight} in flight",
+        target=target,
+        ours=ours,
+        theirs=_calls(gradserve, call, streams * in_flight),
+        bare=lambda seconds: _streamed(bare, call, streams, in_flight, seconds).messages_per_second,
+    )
 
 
-def _messages(server: GradserveProcess, call: Call, streams: int, in_flight: int) -> Measure:
+def _streamed(target: str, call: Call, streams: int, in_flight: int, seconds: float) -> Streamed:
     request = inference_pb2.ForwardRequest.FromString(call.message)
     message = inference_pb2.ForwardStreamRequest(id=1, request=request).SerializeToString()
-    order = StreamOrder(server.target, _PATH, message, streams, in_flight)
-
-    def measure(seconds: float) -> float:
-        before = server.ok_count()
-        streamed = order.run(seconds)
-        server.check_answered(before, streamed.messages)
-        reply = inference_pb2.ForwardStreamResponse.FromString(streamed.reply)
-        call.check(reply.response.SerializeToString())
-        return streamed.messages / streamed.seconds
-
-    return measure
+    streamed = StreamOrder(target, _PATH, message, streams, in_flight).run(seconds)
+    call.check(inference_pb2.ForwardStreamResponse.FromString(streamed.reply).response.SerializeToString())
+    return streamed
 
 
 def _calls(server: GradserveProcess, call: Call, in_flight: int) -> Measure:

@@ -96,7 +96,7 @@ def jvp_cases(draw: st.DrawFn, first: str, dtypes: tuple[str, ...] = FLOATS) -> 
         dtypes: Those that the device has.
     """
     case = draw(forward_cases(first, dtypes))
-    named = _parameter_shapes(case.layers)
+    named = parameter_shapes(case.layers)
     frozen = tuple(name for name in named if draw(st.integers(0, 3)) == 0)
     count = draw(_COUNTS)
     tangents = draw(_directions({**named, "input": case.input.shape}, count))
@@ -117,7 +117,7 @@ def hvp_cases(draw: st.DrawFn, pair: Pair | None, dtypes: tuple[str, ...] = FLOA
     # Behind a loss without second derivatives torch's GroupNorm gives memory that nobody has written.
     without = case.loss is not None and case.loss.name == "l1_loss"
     assume(not (without and any(layer.type == "GroupNorm" for layer in case.layers)))
-    named = {**_parameter_shapes(case.layers), "input": case.input.shape}
+    named = {**parameter_shapes(case.layers), "input": case.input.shape}
     count = draw(_COUNTS)
     vectors = draw(_directions({name: shape for name, shape in named.items() if name not in case.frozen}, count))
     # By default gradients are wanted of all parameters, but products of what there are vectors for.
@@ -135,7 +135,8 @@ def _directions(draw: st.DrawFn, shapes: Mapping[str, Shape], count: int | None)
     }
 
 
-def _parameter_shapes(layers: tuple[Layer, ...]) -> dict[str, Shape]:
+def parameter_shapes(layers: tuple[Layer, ...]) -> dict[str, Shape]:
+    """The shapes of the parameters, by name."""
     with torch.device("meta"):
         return {name: tuple(parameter.shape) for name, parameter in Hosted(layers).named_parameters()}
 
@@ -169,7 +170,7 @@ def grad_outputs(draw: st.DrawFn, loss: LossCase | None, output_shape: Shape, *,
 @st.composite
 def leaves(draw: st.DrawFn, layers: tuple[Layer, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Something to differentiate with respect to, and perhaps a frozen parameter that it leaves out."""
-    names = list(_parameter_shapes(layers))
+    names = list(parameter_shapes(layers))
     if not names:
         return ("input",), ()
     name = draw(st.sampled_from(names))

@@ -87,8 +87,12 @@ class _Stream:
         self._refuse = refuse
         # Those whose answers wait for the ones before.
         self._turns: deque[_Turn] | None = deque() if ordered else None
-        self._room = asyncio.Semaphore(max_requests)
-        self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._max_requests = max_requests
+        # Those that are read and whose answers have not been written.
+        self._unanswered = 0
+        self._answers: deque[bytes] = deque()
+        self._room = asyncio.Event()
+        self._news = asyncio.Event()
         self._waiting: set[asyncio.Future[bytes]] = set()
         self._reading = True
         self._end: BaseException | None = None
@@ -100,10 +104,15 @@ class _Stream:
 
     async def answers(self) -> AsyncIterator[bytes]:
         """The answers as they are found; each makes room for one more request once it has been written."""
-        while self._reading or self._waiting or not self._answers.empty():
-            if (answer := await self._answers.get()) is not None:
-                yield answer
-                self._room.release()
+        while self._reading or self._waiting or self._answers:
+            # Not for each answer: many come at the same time.
+            if not self._answers:
+                self._news.clear()
+                await self._news.wait()
+            while self._answers:
+                yield self._answers.popleft()
+                self._unanswered -= 1
+                self._room.set()
         if self._end is not None:
             raise self._end
 
@@ -119,7 +128,10 @@ class _Stream:
 
     async def _read(self, requests: AsyncIterator[object]) -> None:
         async for item in requests:
-            await self._room.acquire()
+            while self._unanswered >= self._max_requests:
+                self._room.clear()
+                await self._room.wait()
+            self._unanswered += 1
             self._take(item)
 
     def _has_read(self, reader: asyncio.Task[None]) -> None:
@@ -127,8 +139,8 @@ class _Stream:
         if self._end is None:
             stopping = Unavailable("the server is stopping", reason="STOPPING")
             self._end = stopping if reader.cancelled() else reader.exception()
-        # No answer: it wakes the writer, who may have nothing to wait for any more.
-        self._answers.put_nowait(None)
+        # The writer may have nothing to wait for any more.
+        self._news.set()
 
     def _take(self, item: object) -> None:
         turn = _Turn(item)
@@ -163,14 +175,16 @@ class _Stream:
             self._end = end
             self.give_up()
             # As above.
-            self._answers.put_nowait(None)
+            self._news.set()
         else:
             self._give(turn, answer)
 
     def _give(self, turn: _Turn, answer: bytes) -> None:
         turn.answer = answer
         if self._turns is None:
-            self._answers.put_nowait(answer)
-            return
-        while self._turns and self._turns[0].answer is not None:
-            self._answers.put_nowait(self._turns.popleft().answer)
+            self._answers.append(answer)
+        else:
+            while self._turns and (first := self._turns[0].answer) is not None:
+                self._answers.append(first)
+                self._turns.popleft()
+        self._news.set()

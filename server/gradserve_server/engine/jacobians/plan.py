@@ -15,11 +15,12 @@ from gradserve_server.operations.calls import JacobianCall, JacobianMode
 from gradserve_server.selection import INPUT, Selection, select
 
 # A loop holds the device for as long as it runs; over one graph each row costs as much as the whole batch.
-_MOST_LOOPED_ROWS = 1_024
-_MOST_BACKWARDS = 1_024
+_MOST_ONE_BY_ONE = 1_024
 
 _MOST_WORK = 2**40
 """Multiply-adds: what about the largest Forward takes."""
+
+_FEWER_ROWS = "send fewer rows at a time"
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _check_reply(model: Model, work: JacobianWork) -> None:
         elements += point.rows * point.outputs * math.prod(point.row) * each
     if work.call.return_output:
         elements += point.rows * point.outputs
-    field, advice = "input.shape", "send fewer rows at a time"
+    field, advice = "input.shape", _FEWER_ROWS
     if parameters:
         field, advice = "wrt", f"name fewer parameters in wrt, or {advice}"
     check_reply(model.limits, model.dtype, elements, len(point.leaves) + 1, field, advice)
@@ -146,17 +147,18 @@ def _check_passes(model: Model, work: JacobianWork) -> int:
     reverse = work.mode is JacobianMode.REVERSE
     passes = point.outputs if reverse else point.elements
     if passes * point.rows > model.limits.max_rows or passes * work.cost > _MOST_WORK:
-        message = f"{point.rows} rows in {passes} passes are more than this server allows"
-        advice = "send fewer rows at a time, name fewer in wrt, or ask for the other mode"
-        raise ResourceExhausted(f"{message}: {advice}", field="input.shape", reason="TOO_MANY_PASSES")
+        raise _too_many_passes(f"{point.rows} rows in {passes} passes are more than this server allows")
     if model.is_random(call):
-        _check_loop(point.rows * point.outputs if reverse and work.selection.parameters else passes, _MOST_BACKWARDS)
-    elif call.deterministic:
-        _check_loop(point.rows, _MOST_LOOPED_ROWS)
+        one_by_one = point.rows * point.outputs if reverse and work.selection.parameters else passes
+        if one_by_one > _MOST_ONE_BY_ONE:
+            message = f"it would take {one_by_one} passes one by one, and this server allows {_MOST_ONE_BY_ONE}"
+            raise _too_many_passes(message)
+    elif call.deterministic and point.rows > _MOST_ONE_BY_ONE:
+        message = f"{point.rows} rows would go one by one, and this server allows {_MOST_ONE_BY_ONE}"
+        raise ResourceExhausted(f"{message}: {_FEWER_ROWS}", field="input.shape", reason="TOO_MANY_ROWS")
     return passes
 
 
-def _check_loop(steps: int, most: int) -> None:
-    if steps > most:
-        message = f"it would take {steps} steps, one by one, and this server allows {most}: send fewer rows at a time"
-        raise ResourceExhausted(message, field="input.shape", reason="TOO_MANY_ROWS")
+def _too_many_passes(message: str) -> ResourceExhausted:
+    advice = f"{_FEWER_ROWS}, name fewer in wrt, or ask for the other mode"
+    return ResourceExhausted(f"{message}: {advice}", field="input.shape", reason="TOO_MANY_PASSES")
