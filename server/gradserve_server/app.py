@@ -3,90 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import grpc
-from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection, reflection_pb2
-
-from gradserve.v1 import inference_pb2, model_pb2, state_pb2
-from gradserve_server.archive import Archive
-from gradserve_server.changes import Changes
-from gradserve_server.channel_options import channel_options
-from gradserve_server.checkpoints.store import open_store
+from gradserve_server.assembly import assemble
 from gradserve_server.config import Address, Config, ConfigError
 from gradserve_server.credentials import server_credentials
 from gradserve_server.definitions import NewModel
-from gradserve_server.dispatcher import Dispatcher
-from gradserve_server.engine.device import Devices
 from gradserve_server.errors import DeviceFailed, ServiceError
 from gradserve_server.facts import Instruments
 from gradserve_server.hosted import HostedModel
-from gradserve_server.http_endpoint import HttpEndpoint
 from gradserve_server.initial_models import initial_models
-from gradserve_server.lifecycle import Lifecycle, Phase
-from gradserve_server.listeners import Listeners
-from gradserve_server.logs import AccessLog, Audit
-from gradserve_server.memory import keep_freed_messages
-from gradserve_server.metrics import Metrics, MetricsPage, Readings
+from gradserve_server.lifecycle import Phase
+from gradserve_server.metrics import MetricsPage, Readings
 from gradserve_server.monitoring import routes
-from gradserve_server.open_inference import grpc_service_pb2
-from gradserve_server.open_inference.inference import Inference
-from gradserve_server.open_inference.servicer import OpenInferenceServicer, Sources
 from gradserve_server.registry import Registry
 from gradserve_server.restoration import restore
-from gradserve_server.rpc import Gate, handlers, open_gate
 from gradserve_server.security.protection import Protection
-from gradserve_server.servicers.guard import Guard
-from gradserve_server.servicers.health import HealthServicer
-from gradserve_server.servicers.inference import InferenceServicer
-from gradserve_server.servicers.models import ModelServicer
-from gradserve_server.servicers.state import StateServicer
-from gradserve_server.servicers.streams import Streams
-from gradserve_server.servicers.subjects import noted
 
 _SECONDS_TO_END = 2.0
 
 _SECONDS_TO_TELL = 0.01
 """For the loop to end the calls that watch health: they do nothing but end."""
-
-
-@dataclass(frozen=True)
-class _Audience:
-    """Who is told of what. Where a request is computed only those are whom somebody has asked for.
-
-    Attributes:
-        metrics: Counts everything, and alone is told of health checks and reflection.
-        requests: Told of requests to compute.
-        models: Told of the calls that read or change models, and of each change.
-    """
-
-    metrics: Metrics
-    requests: Instruments
-    models: Instruments
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What a server is made of; each knows only those above it."""
-
-    changes: Changes
-    lifecycle: Lifecycle
-    devices: Devices
-    archive: Archive
-    registry: Registry
-    dispatcher: Dispatcher
-    protection: Protection
-    audience: _Audience
-    http: HttpEndpoint
-    streams: Streams
-    grpc_server: grpc.aio.Server
 
 
 class Server:
@@ -103,7 +41,7 @@ class Server:
             listeners: Who is told of calls and requests, beside the server's own metrics and log.
         """
         self._config = config
-        self._parts = _assemble(config, listeners)
+        self._parts = assemble(config, listeners)
 
     @property
     def metrics_address(self) -> str:
@@ -227,85 +165,3 @@ def _is_taken_socket(listen: str) -> bool:
     path = listen.partition(":")[2].removeprefix("//")
     with socket.socket(socket.AF_UNIX) as knock:
         return knock.connect_ex(f"\0{path}" if listen.startswith("unix-abstract:") else path) == 0
-
-
-def _assemble(config: Config, listeners: tuple[Instruments, ...]) -> _Parts:
-    protection = Protection.of(config.server)
-    guard = Guard(protection.tokens, client_certificates=config.server.tls_client_ca is not None)
-    audience = _audience(config, guard, listeners)
-    keep_freed_messages()
-    changes = Changes()
-    lifecycle = Lifecycle(changes)
-    devices = Devices(config.compute.threads)
-    store = None if config.store.ephemeral else open_store(Path(config.store.data_dir))
-    archive = Archive(store, config.store.automatic_checkpoints)
-    registry = Registry(devices, config.limits, archive, changes, audience.models)
-    http = _http_endpoint(config.server.metrics_listen)
-    streams = Streams(config.limits.max_stream_requests)
-    server = grpc.aio.server(options=channel_options(config))
-    dispatcher = Dispatcher(registry, config.batching, audience.requests)
-    parts = _Parts(
-        changes, lifecycle, devices, archive, registry, dispatcher, protection, audience, http, streams, server
-    )
-    _add_services(parts, guard, config)
-    return parts
-
-
-def _audience(config: Config, guard: Guard, listeners: tuple[Instruments, ...]) -> _Audience:
-    metrics, audit = Metrics(), Audit(guard.identity)
-    if config.log.writes_requests:
-        level = logging.INFO if config.log.requests else logging.DEBUG
-        listeners = (*listeners, AccessLog(level, guard.identity))
-    requests = Listeners(metrics, *listeners) if listeners else metrics
-    return _Audience(metrics, requests, Listeners(metrics, audit, *listeners))
-
-
-def _add_services(parts: _Parts, guard: Guard, config: Config) -> None:
-    audience = parts.audience
-    own = _own_services(parts, guard, config)
-    health = health_pb2.DESCRIPTOR.services_by_name["Health"]
-    # These answer while the server starts, too.
-    general: dict[Any, object] = {health: HealthServicer(parts.registry, parts.lifecycle, parts.changes)}
-    if config.server.reflection:
-        reflected = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-        names = (service.full_name for service in (*own, *general, reflected))
-        general[reflected] = reflection.aio.ReflectionServicer(tuple(names))
-    for service, (servicer, told, gate) in own.items():
-        guarded, named = guard.guarded(service, servicer), told is not audience.metrics
-        if named:
-            guarded = noted(service, guarded)
-        handler = handlers(service, guarded, told, gate, named=named)
-        parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
-    for service, servicer in general.items():
-        handler = handlers(service, guard.guarded(service, servicer), audience.metrics, open_gate)
-        parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
-
-
-def _own_services(parts: _Parts, guard: Guard, config: Config) -> Mapping[Any, tuple[object, Instruments, Gate]]:
-    """The servicers of models, who is told of their calls, and what lets these in."""
-    audience, gate = parts.audience, parts.lifecycle.check_started
-    inference = InferenceServicer(parts.dispatcher, parts.streams, guard.identity)
-    models = ModelServicer(parts.registry, guard.may_see, parts.http.address)
-    sources = Sources(parts.registry, parts.lifecycle, audience.metrics, config.batching, guard.may_see)
-    translated = Inference(parts.dispatcher, parts.streams, guard.identity)
-    open_inference = OpenInferenceServicer(sources, translated)
-    return {
-        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: (inference, audience.requests, gate),
-        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: (models, audience.models, gate),
-        state_pb2.DESCRIPTOR.services_by_name["StateService"]: (StateServicer(parts.registry), audience.models, gate),
-        # It tells whether the server is ready also while that starts.
-        grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]: (
-            open_inference,
-            audience.models,
-            open_gate,
-        ),
-    }
-
-
-def _http_endpoint(listen: str) -> HttpEndpoint:
-    address = Address.parse(listen)
-    try:
-        return HttpEndpoint(address.host, address.port or 0)
-    except OSError as error:
-        message = f"cannot listen on {listen} for metrics: {error.strerror}; --metrics-listen takes another address"
-        raise OSError(message) from error

@@ -23,6 +23,9 @@ from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.tensors import aligned, dtype_name, to_torch
 from gradserve_server.operations.calls import ForwardCall
 
+# gRPC holds a message's size in a signed 32-bit integer.
+_LARGEST_MESSAGE = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class ParameterDescription:
@@ -134,6 +137,10 @@ class Model:
         state = {name: _converted(value, device, dtype) for name, value in self.module.state_dict().items()}
         moved = self._holding(state, device, dtype, requires_grad)
         return moved if dtype != self.dtype else replace(moved, sha256=self.sha256)
+
+    def unlimited(self) -> Model:
+        """This model with replies as large as gRPC carries: what they may hold is for requests, not for the server."""
+        return replace(self, limits=replace(self.limits, max_message_bytes=_LARGEST_MESSAGE))
 
     def on(self, device: torch.device) -> Model:
         """This model as one of a device, its weights left where they are: for one that has none yet."""

@@ -5,7 +5,7 @@ import pytest
 
 from gradserve_server.engine import forward
 from gradserve_server.engine.gradients import gradient
-from gradserve_server.engine.losses.signature import signature_of
+from gradserve_server.engine.plans.signature import signature_of
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations.calls import ForwardCall, GradientCall, LossCall
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -19,8 +18,6 @@ from gradserve_server.operations.calls import ForwardCall
 
 # Two, as normalisation over a batch refuses a single row in training.
 _ROWS = 2
-
-_LARGEST_MESSAGE = 2**31 - 1
 
 _WIDTHS = ("in_features", "normalized_shape", "out_features")
 _CHANNELS = ("num_features", "num_channels", "num_parameters")
@@ -38,8 +35,8 @@ def warm_up(model: Model) -> tuple[str, ...]:
         InvalidArgument: If the layers do not fit each other, whatever the input.
         Unimplemented: If torch has no kernel for the model's Forward.
     """
-    # What a reply may hold is for requests; two rows of a very wide model may be more.
-    model = replace(model, limits=replace(model.limits, max_message_bytes=_LARGEST_MESSAGE))
+    # Two rows of a very wide model may be more than a reply may hold.
+    model = model.unlimited()
     shape = accepted_shape(model)
     example = np.ones(shape, np.float32)
     (answer,) = forward.compute(model, [forward.prepare(model, ForwardCall(example))])

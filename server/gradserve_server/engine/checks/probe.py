@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -25,15 +24,13 @@ Vectors: TypeAlias = Mapping[str, Array]
 
 _ResultT = TypeVar("_ResultT")
 
-_LARGEST_MESSAGE = 2**31 - 1
-
 
 def float64_copy(model: Model) -> Model:
     """The model in float64 on the CPU, with memory of its own, all of it to be differentiated by, and large replies."""
     flags = dict.fromkeys(model.parameters, True)
     moved = model.moved(torch.device("cpu"), torch.float64, flags)
     own = moved.with_weights({name: parameter.detach().clone() for name, parameter in moved.parameters.items()})
-    return replace(own, limits=replace(own.limits, max_message_bytes=_LARGEST_MESSAGE))
+    return own.unlimited()
 
 
 class Probe:

@@ -10,12 +10,12 @@ from gradserve_server.engine.gradients.batch import compute_batch
 from gradserve_server.engine.gradients.objective import Objective, objective_of
 from gradserve_server.engine.gradients.per_sample import per_sample_gradients
 from gradserve_server.engine.gradients.work import Answer, GradientWork
-from gradserve_server.engine.losses.signature import signature_of
 from gradserve_server.engine.losses.target_values import check_target
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.pullback import Pullback
 from gradserve_server.engine.network.rows import join
 from gradserve_server.engine.plans.gradient_options import check_max_norm
+from gradserve_server.engine.plans.signature import signature_of
 from gradserve_server.engine.tensors import to_numpy, torch_dtype
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations.calls import GradientCall

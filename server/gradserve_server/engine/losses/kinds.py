@@ -15,6 +15,9 @@ from gradserve_server.errors import InvalidArgument
 
 LossFunction: TypeAlias = Callable[..., Tensor]
 
+IGNORE_INDEX = -100
+"""torch's default of the argument `ignore_index`."""
+
 
 class Target(enum.Enum):
     """What a loss compares the output with."""

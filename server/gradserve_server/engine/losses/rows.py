@@ -11,15 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 from gradserve_server.engine.losses.binding import BoundLoss
-from gradserve_server.engine.losses.kinds import LOSSES, Target
+from gradserve_server.engine.losses.kinds import IGNORE_INDEX, LOSSES, Target
 from gradserve_server.engine.network.shapes import Shape
 
 _aten = torch.ops.aten
 _mse_loss_backward = _aten.mse_loss_backward.default
 _nll_loss_backward = _aten.nll_loss_backward.default
 _nll_loss_forward = _aten.nll_loss_forward.default
-
-_DEFAULT_IGNORE_INDEX = -100
 
 
 class RowLoss(NamedTuple):
@@ -139,7 +137,7 @@ def _mse_loss(_: RowLoss, output: Tensor, target: Tensor, reduction: str, weigh:
 def _cross_entropy(
     loss: RowLoss, output: Tensor, target: Tensor, reduction: str, weigh: _Weigh
 ) -> tuple[Tensor, Tensor]:
-    ignore_index = dict(loss.numbers).get("ignore_index", _DEFAULT_IGNORE_INDEX)
+    ignore_index = dict(loss.numbers).get("ignore_index", IGNORE_INDEX)
     number = _REDUCTIONS[reduction]
     logs = torch.log_softmax(output, 1)
     value, total = _nll_loss_forward(logs, target, None, number, ignore_index)

@@ -1,4 +1,4 @@
-"""What of a Gradient does not depend on the values of its tensors: equal signatures are checked once."""
+"""What of a loss does not depend on the values of its tensors: equal signatures are checked once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gradserve_server.engine.network.shapes import Shape
-from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations.arrays import Array
-from gradserve_server.operations.calls import GradientCall, LossArgument, LossCall, PerSampleResult
+from gradserve_server.operations.calls import LossArgument, LossCall
 
 
 class TensorType(NamedTuple):
@@ -31,17 +30,6 @@ class Number(NamedTuple):
     value: float
 
 
-def check_batched(sent: Shape, shape: Shape, field: str) -> None:
-    """Refuse a tensor that does not hold several of a shape, one behind the other.
-
-    Raises:
-        InvalidArgument: If it does not.
-    """
-    if not sent or sent[0] < 1 or sent[1:] != shape:
-        wanted = ", ".join(("K", *map(str, shape)))
-        raise InvalidArgument(f"must have shape [{wanted}] with K > 0, got {list(sent)}", field=f"{field}.shape")
-
-
 ArgumentType: TypeAlias = TensorType | Number
 
 
@@ -52,37 +40,6 @@ class LossSignature(NamedTuple):
     reduction: str
     target: TensorType | None
     arguments: tuple[tuple[str, ArgumentType], ...]
-
-
-class Signature(NamedTuple):
-    """Of a whole request."""
-
-    input: TensorType
-    training: bool
-    deterministic: bool
-    wrt: tuple[str, ...]
-    per_sample: bool
-    per_sample_result: PerSampleResult | None
-    is_grads_batched: bool
-    return_output: bool
-    loss: LossSignature | None
-    grad_output: TensorType | None
-
-
-def signature_of(call: GradientCall) -> Signature:
-    """The signature of a request."""
-    return Signature(
-        TensorType(call.input.dtype, call.input.shape),
-        call.training,
-        call.deterministic,
-        call.wrt,
-        call.per_sample,
-        call.per_sample_result,
-        call.is_grads_batched,
-        call.return_output,
-        loss_signature(call.loss),
-        TensorType.of(call.grad_output),
-    )
 
 
 def loss_signature(loss: LossCall | None) -> LossSignature | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from gradserve_server.engine.losses.binding import BoundLoss
-from gradserve_server.engine.losses.kinds import Target
+from gradserve_server.engine.losses.kinds import IGNORE_INDEX, Target
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations.arrays import Array
 from gradserve_server.operations.calls import LossCall
 
-_DEFAULT_IGNORE_INDEX = -100
 _FEW = 64
 
 
@@ -35,7 +34,7 @@ def check_target(loss: BoundLoss, call: LossCall) -> int:
 def _check_ids(loss: BoundLoss, ids: Array) -> int:
     classes = loss.classes or 0
     lowest = -1 if loss.kind.target is Target.CLASSES else 0
-    ignore_index = loss.numbers.get("ignore_index", _DEFAULT_IGNORE_INDEX)
+    ignore_index = loss.numbers.get("ignore_index", IGNORE_INDEX)
     if not ids.size:
         return 0
     least, greatest = _range(ids)
@@ -54,7 +53,7 @@ def ignored_ids(loss: BoundLoss, ids: Array) -> Array:
     """Which class ids of a target a loss ignores."""
     if "ignore_index" not in loss.kind.arguments:
         return np.zeros(ids.shape, bool)
-    return np.asarray(ids == loss.numbers.get("ignore_index", _DEFAULT_IGNORE_INDEX))
+    return np.asarray(ids == loss.numbers.get("ignore_index", IGNORE_INDEX))
 
 
 def _range(ids: Array) -> tuple[int, int]:

@@ -13,12 +13,12 @@ import torch
 from gradserve_server.config import Limits
 from gradserve_server.engine.losses.binding import BoundLoss
 from gradserve_server.engine.losses.rows import RowLoss, row_loss
-from gradserve_server.engine.losses.signature import Signature
 from gradserve_server.engine.network.mlp import Blueprint
 from gradserve_server.engine.network.shapes import Shape
 from gradserve_server.engine.plans.gradient_options import check_options
 from gradserve_server.engine.plans.input import InputPlan, InputPlans
 from gradserve_server.engine.plans.objective import bind_objective
+from gradserve_server.engine.plans.signature import Signature
 from gradserve_server.engine.reply import check_reply
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
 from gradserve_server.operations.calls import PerSampleResult

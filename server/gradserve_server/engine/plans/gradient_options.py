@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gradserve_server.engine.losses.signature import Signature
+from gradserve_server.engine.plans.signature import Signature
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations.calls import GradientCall, PerSampleResult
 from gradserve_server.selection import Selection

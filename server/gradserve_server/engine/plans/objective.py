@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from gradserve_server.engine.losses.binding import BoundLoss, bind
-from gradserve_server.engine.losses.signature import LossSignature, TensorType, check_batched
+from gradserve_server.engine.losses.signature import LossSignature, TensorType
 from gradserve_server.engine.network.shapes import Shape
+from gradserve_server.engine.plans.vectors import check_batched
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations.arrays import is_floating
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from gradserve_server.config import Limits
-from gradserve_server.engine.losses.signature import check_batched
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.shapes import LAYERS_TOGETHER, Shape
 from gradserve_server.engine.plans.input import InputPlan
+from gradserve_server.engine.plans.vectors import check_batched
 from gradserve_server.engine.tensors import aligned, to_torch
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
 from gradserve_server.operations.arrays import Array, is_floating
