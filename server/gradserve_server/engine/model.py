@@ -79,6 +79,16 @@ class Model:
         return {name: parameter.requires_grad for name, parameter in self.parameters.items()}
 
     @cached_property
+    def total_parameters(self) -> int:
+        """The elements of all parameters."""
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    @cached_property
+    def trainable_parameters(self) -> int:
+        """The elements of those that require grad."""
+        return sum(parameter.numel() for parameter in self.parameters.values() if parameter.requires_grad)
+
+    @cached_property
     def input_plans(self) -> InputPlans:
         """How inputs are computed."""
         return InputPlans(self.blueprint, self.shapes)

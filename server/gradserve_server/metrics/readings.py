@@ -72,15 +72,13 @@ class Readings:
         )
 
     def _model(self, hosted: HostedModel) -> ModelReading:
-        parameters = hosted.model.describe_parameters()
-        trainable = sum(parameter.size for parameter in parameters if parameter.requires_grad)
         return ModelReading(
             name=hosted.name,
             device=hosted.device.name,
             dtype=hosted.model.dtype_name,
             ready=self._lifecycle.phase is Phase.SERVING and hosted.failure is None,
-            trainable_parameters=trainable,
-            frozen_parameters=sum(parameter.size for parameter in parameters) - trainable,
+            trainable_parameters=hosted.model.trainable_parameters,
+            frozen_parameters=hosted.model.total_parameters - hosted.model.trainable_parameters,
             version=hosted.version,
             version_timestamp=hosted.version_time.timestamp(),
             checkpoint_bytes=self._checkpoint_bytes(hosted.name),

@@ -39,8 +39,8 @@ def _describe(hosted: AnyModel) -> model_pb2.Model:
         dtype=dtype,
         device=hosted.device.name,
         version=hosted.version,
-        total_parameters=sum(parameter.size for parameter in parameters),
-        trainable_parameters=sum(parameter.size for parameter in parameters if parameter.requires_grad),
+        total_parameters=hosted.model.total_parameters,
+        trainable_parameters=hosted.model.trainable_parameters,
         named_parameters=[
             model_pb2.Parameter(
                 name=parameter.name, shape=parameter.shape, dtype=dtype, requires_grad=parameter.requires_grad
