@@ -56,6 +56,7 @@ class Batcher:
         self._queue = self._admission.queue
         self._next: asyncio.Handle | None = None
         self._window: asyncio.TimerHandle | None = None
+        self._latest_cost = 0
         self._singles = 0
         self._at_once = 0
         self._draining = False
@@ -153,7 +154,9 @@ class Batcher:
         count = len(self._arrived)
         quiet_turns = quiet_turns + 1 if arrived == count else 0
         full = self._queue.rows >= self._config.max_batch_rows
-        if full or policy.are_all_here(quiet_turns, requests=len(self._queue) + count, cost=self._queue.cost):
+        # What those who have just come ask for is not known yet: much the same as the one before, most likely.
+        cost = self._queue.cost + count * self._latest_cost
+        if full or policy.are_all_here(quiet_turns, requests=len(self._queue) + count, cost=cost):
             self._next = None
             self._take_in()
             self._release()
@@ -173,6 +176,7 @@ class Batcher:
         origin = answer.request.origin
         deadline = perf_counter() + self._admission.seconds_left(origin)
         answer.entry = Entry(answer, hosted, work, deadline, origin.caller)
+        self._latest_cost = work.cost
         gone, refusal = self._admission.admit(answer.entry)
         for entry in gone:
             self._settle(entry.answer, refusal)

@@ -11,8 +11,8 @@ _SMALL: Final = 4_194_304
 _SURE: Final = 8
 _SEEN_AGAIN: Final = 64
 _QUIET_TURNS: Final = 16
-_MANY: Final = 64
-_MUCH: Final = 67_108_864
+_MANY: Final = 128
+_MUCH: Final = 268_435_456
 
 _SHARE_OF_DEADLINE: Final = 0.7
 

@@ -30,9 +30,9 @@ def test_a_caller_is_lone_whose_requests_came_one_by_one_eight_times_and_wheneve
     [
         (15, 1, 1, False),
         (16, 1, 1, True),
-        (0, 63, 67_108_863, False),
-        (0, 64, 1, True),
-        (0, 1, 67_108_864, True),
+        (0, 127, 268_435_455, False),
+        (0, 128, 1, True),
+        (0, 1, 268_435_456, True),
     ],
 )
 def test_those_are_all_here_behind_whom_nobody_comes_for_some_turns_or_who_are_enough_for_a_batch(
