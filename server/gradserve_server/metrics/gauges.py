@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from gradserve.__about__ import __version__
 from gradserve_server.engine.capabilities.catalogue import describe_catalogue
+from gradserve_server.metrics.pauses import unhurried
 from gradserve_server.metrics.readings import ModelReading, Reading
 
 
@@ -57,7 +58,7 @@ def _model_families(reading: Reading) -> Iterator[Metric]:
     checkpoints = _of_a_model("checkpoint_bytes", "Files of a model's checkpoints.")
     for name in reading.damaged:
         ready.add_metric((name,), 0)
-    for model in reading.models:
+    for model in unhurried(reading.models):
         info.add_metric((model.name, model.device, model.dtype), 1)
         parameters.add_metric((model.name, "true"), model.trainable_parameters)
         parameters.add_metric((model.name, "false"), model.frozen_parameters)

@@ -12,12 +12,12 @@ from gradserve_server.metrics.metrics import Metrics
 from gradserve_server.metrics.readings import Readings
 from gradserve_server.metrics.snapshot import Snapshot
 
-# Writing takes the interpreter's lock from those who compute: after each page it pauses for so many times as long.
-_REST = 3
+# After each page nothing is written for so many times as long as that took.
+_REST = 1
 
 
 class MetricsPage:
-    """Writes the numbers out, one page at a time, for at most a quarter of the time, however many ask for it.
+    """Writes the numbers out, one page at a time, for at most half of the time, however many ask for it.
 
     Those who ask while another page is being written share the next one, if they ask for it in the same way.
     """

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 
 from gradserve_server.facts import BatchFact, Outcome, ReleaseReason, RequestFact
 from gradserve_server.metrics.histogram import COMPUTE_SECONDS, ROWS, Histogram
+from gradserve_server.metrics.pauses import unhurried
 
 _LABELS = ("model", "operation")
 
@@ -145,6 +146,6 @@ def _histograms(models: Mapping[str, ModelSeries]) -> Iterator[Metric]:
 
 
 def _each(models: Mapping[str, ModelSeries]) -> Iterator[tuple[tuple[str, str], OperationSeries]]:
-    for model, series in models.items():
+    for model, series in unhurried(models.items()):
         for operation, numbers in series.operations.items():
             yield (model, operation), numbers

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from gradserve_server.facts import RpcMethod
 from gradserve_server.metrics.gauges import gauge_families
+from gradserve_server.metrics.pauses import Unhurried
 from gradserve_server.metrics.readings import Reading
 from gradserve_server.metrics.requests import ModelSeries, request_families
 from gradserve_server.metrics.rpcs import RpcSeries, rpc_families
@@ -36,7 +37,12 @@ class Snapshot(Collector):
     reading: Reading
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, those of the process and of Python included."""
+        """Every family, those of the process and of Python included, not to be gone through faster than others bear."""
+        for family in self._families():
+            family.samples = Unhurried(family.samples)
+            yield family
+
+    def _families(self) -> Iterator[Metric]:
         yield from rpc_families(self.rpcs)
         yield from gauge_families(self.reading, self.in_flight)
         yield from request_families(self.models)
