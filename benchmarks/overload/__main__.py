@@ -33,7 +33,7 @@ def checks(options: argparse.Namespace) -> list[Check]:
             gradserve(checkout=options.checkout, cores=others) as server,
             running("benchmarks.echo", cores=others) as echo,
         ):
-            found += _SCENES[name](Stage(server, echo.target, own, seconds, after))
+            found += _SCENES[name](Stage(server, echo, own, seconds, after))
     return found
 
 

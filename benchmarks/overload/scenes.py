@@ -23,7 +23,8 @@ from benchmarks.overload.judgement import (
     recovery_seconds,
     without_pushback,
 )
-from benchmarks.overload.watch import Watch, watching
+from benchmarks.overload.watch import Probe, Watch, answers, is_serving, watching
+from benchmarks.processes import ServerProcess
 from benchmarks.scrape import Scrape
 from gradserve.cli.load_generator.summary import Summary
 
@@ -46,14 +47,14 @@ class Stage:
 
     Attributes:
         server: What is overloaded.
-        echo: Where the echo listens.
+        echo: A bare echo.
         cores: Those that the load generator has for itself; none if it has none.
         seconds: How long the overload lasts.
         after: How long it is watched then.
     """
 
     server: GradserveProcess
-    echo: str
+    echo: ServerProcess
     cores: tuple[int, ...]
     seconds: float
     after: float
@@ -73,11 +74,11 @@ def heavy(stage: Stage) -> list[Check]:
     """Five times what it can compute of calls that each take milliseconds, then half of it."""
     call = forward(HEAVY, _ROWS)
     lone = Summary.of(stage.order(call, timeout=None).closed(1, 1.0).answers).latency["p50"]
-    echo = Order(stage.echo, f"/{SERVICE}/{len(call.message)}", call.message, cores=stage.cores)
+    echo = Order(stage.echo.target, f"/{SERVICE}/{len(call.message)}", call.message, cores=stage.cores)
     ceiling = Summary.of(echo.closed(64, 1.0).answers).ok_per_second
     peak = stage.peak(call)
     steps = Steps(((_OVERLOAD * peak, stage.seconds), (_AFTER * peak, stage.after)))
-    with watching(stage.server) as watch:
+    with watching(stage.server.process) as watch:
         run = stage.order(call).steps(steps)
     during = due(run.answers, 0.0, stage.seconds)
     goodput = sum(answer.code == "OK" for answer in during) / stage.seconds
@@ -96,7 +97,7 @@ def greedy(stage: Stage) -> list[Check]:
     call = forward(HEAVY, _ROWS)
     normal = _NORMAL_SHARE * stage.peak(call)
     callers = [Steps(((normal, stage.seconds),), seed) for seed in range(_NORMAL_CALLERS)]
-    with watching(stage.server) as watch:
+    with watching(stage.server.process) as watch:
         run = stage.order(call).steps(*callers, Steps(((_GREED * normal, stage.seconds),), _NORMAL_CALLERS))
     worst = min(ok_share(answers) for answers in run.callers[:_NORMAL_CALLERS])
     return [
@@ -108,21 +109,41 @@ def greedy(stage: Stage) -> list[Check]:
 
 def light(stage: Stage) -> list[Check]:
     """Thousands of calls in flight at a net that costs nothing, beside one caller of modest needs."""
-    call = forward(S)
-    timeout = f"grpc-timeout: {_DEADLINE * 1000:.0f}m"
-    endpoint = grpc_endpoint(stage.server.target, call.path, call.message, timeout)
-    caller = Steps(((_LIGHT_RATE, stage.seconds + stage.after),))
-    before = _codes(stage.server)
-    with watching(stage.server) as watch, ThreadPoolExecutor(1) as background:
-        modest = background.submit(stage.order(call).steps, caller)
-        flood(endpoint, _FLOOD, stage.seconds, stage.cores)
-        end = time.monotonic()
-        run = modest.result()
+    call, before = forward(S), _codes(stage.server)
+    run, watch, end = _flooded(stage, stage.server.process, call.path, call.message)
     codes = {code for code, count in _codes(stage.server).items() if count > before.get(code, 0)}
     return [
         _statuses("light: statuses that the server counted", codes),
-        *_common("light", run, watch, end - run.start),
+        *_common("light", run, watch, end),
+        *_flooded_echo(stage, call),
     ]
+
+
+def _flooded_echo(stage: Stage, call: Call) -> list[Check]:
+    """What becomes of a server that does nothing, for comparison."""
+    path = f"/{SERVICE}/{len(call.message)}"
+    run, watch, _ = _flooded(stage, stage.echo, path, call.message, answers(path, call.message))
+    memory, slowest = growth(watch.memory.values) / 1e6, max(watch.health.values)
+    return [
+        Check("light: statuses of an echo", ", ".join(sorted({answer.code for answer in run.answers})), "", holds=True),
+        Check("light: growth of an echo's memory, MB", f"{memory:.3g}", "", holds=True),
+        Check("light: slowest answer of an echo, s", f"{slowest:.3g}", "", holds=True),
+    ]
+
+
+def _flooded(
+    stage: Stage, server: ServerProcess, path: str, message: bytes, probe: Probe = is_serving
+) -> tuple[Run, Watch, float]:
+    """Flood a server; gives what the modest caller met, what was seen, and when the flood ended."""
+    endpoint = grpc_endpoint(server.target, path, message, f"grpc-timeout: {_DEADLINE * 1000:.0f}m")
+    caller = Steps(((_LIGHT_RATE, stage.seconds + stage.after),))
+    order = Order(server.target, path, message, _DEADLINE, stage.cores)
+    with watching(server, probe) as watch, ThreadPoolExecutor(1) as background:
+        modest = background.submit(order.steps, caller)
+        flood(endpoint, _FLOOD, stage.seconds, stage.cores)
+        end = time.monotonic()
+        run = modest.result()
+    return run, watch, end - run.start
 
 
 def _common(scene: str, run: Run, watch: Watch, end: float) -> list[Check]:
