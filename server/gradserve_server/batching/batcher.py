@@ -11,13 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 from gradserve_server.batching import policy
 from gradserve_server.batching.admission import Admission
 from gradserve_server.batching.answer import Answer
-from gradserve_server.batching.computation import answers
-from gradserve_server.batching.entry import Batch, Entry, too_late
+from gradserve_server.batching.computation import answers, computed_at_once
+from gradserve_server.batching.entry import Batch, Entry
 from gradserve_server.batching.request import Request
 from gradserve_server.config import BatchingConfig
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError, Unavailable
-from gradserve_server.facts import BatchFact, Instruments, QueueState, ReleaseReason
+from gradserve_server.facts import Instruments, QueueState, ReleaseReason
 from gradserve_server.hosted import HostedModel
 
 ReplyT = TypeVar("ReplyT")
@@ -120,17 +120,10 @@ class Batcher:
         return key is not None and hosted.device.is_cpu and self._config.max_queue_delay <= 0
 
     def _compute_at_once(self, request: Request[Any, Any, ReplyT], hosted: HostedModel, work: Work[Any]) -> ReplyT:
-        left = request.origin.seconds_left
-        if left is not None and left <= 0:
-            raise too_late()
-        hosted.check_read(work.call.if_version)
-        started = perf_counter()
-        (result,) = request.operation.compute(hosted.model, (work,))
-        seconds = perf_counter() - started
+        result = computed_at_once(request, hosted, work)
         self._at_once += 1
-        batch = BatchFact(hosted.name, request.operation.name, "single", work.rows, seconds, hosted.version)
-        request.rows, request.queue_seconds, request.batch = work.rows, 0.0, batch
-        self._instruments.batch_computed(batch)
+        if request.batch is not None:
+            self._instruments.batch_computed(request.batch)
         if isinstance(result, ServiceError):
             raise result
         return request.answer(result, hosted.version)

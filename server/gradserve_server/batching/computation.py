@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 from gradserve_server.batching.entry import Batch, Entry, too_late
+from gradserve_server.batching.request import Request
+from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
+from gradserve_server.facts import BatchFact
 from gradserve_server.hosted import HostedModel
+
+
+def computed_at_once(request: Request[Any, Any, Any], hosted: HostedModel, work: Work[Any]) -> Any:  # noqa: ANN401 - of any operation
+    """The result of a request that never waited, or its refusal; `request.batch` tells of it.
+
+    Raises:
+        ServiceError: If its time is over, or the model is at another version than expected.
+    """
+    left = request.origin.seconds_left
+    if left is not None and left <= 0:
+        raise too_late()
+    hosted.check_read(work.call.if_version)
+    started = perf_counter()
+    (result,) = request.operation.compute(hosted.model, (work,))
+    seconds = perf_counter() - started
+    request.rows, request.queue_seconds = work.rows, 0.0
+    request.batch = BatchFact(hosted.name, request.operation.name, "single", work.rows, seconds, hosted.version)
+    return result
 
 
 def answers(batch: Batch) -> list[Any]:
