@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradserve_server.batching.request import Request
-
-if TYPE_CHECKING:
-    from gradserve_server.batching.entry import Entry
 
 
 class Answer(asyncio.Future[Any]):
@@ -20,10 +17,9 @@ class Answer(asyncio.Future[Any]):
 
     Attributes:
         request: What is to be answered.
-        entry: The request as it stands in the queue; None before it has been read, and once it has been answered.
     """
 
-    __slots__ = ("_give_up", "entry", "request")
+    __slots__ = ("_give_up", "request")
 
     def __init__(self, request: Request[Any, Any, Any], give_up: Callable[[Answer], None]) -> None:
         """Begin to wait.
@@ -34,7 +30,6 @@ class Answer(asyncio.Future[Any]):
         """
         super().__init__()
         self.request = request
-        self.entry: Entry | None = None
         self._give_up = give_up
 
     def cancel(self, msg: Any = None) -> bool:  # noqa: ANN401 - as asyncio has it

@@ -52,6 +52,8 @@ class Batcher:
         self._instruments = instruments
         self._ended = ended
         self._arrived: list[Answer] = []
+        # Those that have been read, until they are answered.
+        self._entries: dict[Answer, Entry] = {}
         self._admission = Admission(config)
         self._queue = self._admission.queue
         self._next: asyncio.Handle | None = None
@@ -168,16 +170,16 @@ class Batcher:
     def _admit(self, answer: Answer, hosted: HostedModel, work: Work[Any]) -> None:
         origin = answer.request.origin
         deadline = perf_counter() + self._admission.seconds_left(origin)
-        answer.entry = Entry(answer, hosted, work, deadline, origin.caller)
+        entry = Entry(answer, hosted, work, deadline, origin.caller)
         self._latest_cost = work.cost
-        gone, refusal = self._admission.admit(answer.entry)
-        for entry in gone:
-            self._settle(entry.answer, refusal)
+        gone, refusal = self._admission.admit(entry)
+        self._entries[answer] = entry
+        for other in gone:
+            self._settle(other.answer, refusal)
 
     def _give_up(self, answer: Answer) -> None:
-        if answer.entry is not None:
-            self._queue.discard(answer.entry)
-            answer.entry = None
+        if (entry := self._entries.pop(answer, None)) is not None:
+            self._queue.discard(entry)
         self._ended(answer.request, asyncio.CancelledError())
 
     def _release(self) -> None:
@@ -252,14 +254,13 @@ class Batcher:
         """Give the caller, if he still waits, his reply or an exception."""
         if answer.done():
             return
-        # Each knows the other, and so does a refusal know its frames, and they the answer: only a full collection would
-        # free the request.
-        answer.entry = None
+        self._entries.pop(answer, None)
         if not isinstance(found, Exception):
             answer.set_result(found)
             self._ended(answer.request, None)
             return
         if isinstance(found, ServiceError):
+            # Its frames know the answer, which knows it: only a full collection would free the request.
             found.__traceback__ = None
         answer.set_exception(found)
         self._ended(answer.request, found)
