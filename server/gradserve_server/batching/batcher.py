@@ -260,8 +260,9 @@ class Batcher:
             self._ended(answer.request, None)
             return
         if isinstance(found, ServiceError):
-            # Its frames know the answer, which knows it: only a full collection would free the request.
-            found.__traceback__ = None
+            # Its frames, and those of what it came from, know the answer, which knows it: only a full collection would
+            # free the request.
+            found.__traceback__ = found.__cause__ = found.__context__ = None
         answer.set_exception(found)
         self._ended(answer.request, found)
 

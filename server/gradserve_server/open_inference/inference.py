@@ -52,11 +52,15 @@ class Inference:
         Raises:
             ServiceError: If the request is refused, with the status that Triton has for it.
         """
+        reply: bytes | asyncio.Future[bytes] | None = None
         try:
             reply = self._submit(request, context, _REPLY)
             return reply if isinstance(reply, bytes) else await reply
         except ServiceError as refusal:
             raise infer_refusal(refusal, request) from refusal
+        finally:
+            # The frames of a refusal know this one, and what waits for it knows the refusal.
+            reply = None
 
     def answers(self, requests: AsyncIterator[ModelInferRequest], context: Context) -> AsyncIterator[bytes]:
         """The bytes of ModelStreamInferResponses, in the order of the requests."""

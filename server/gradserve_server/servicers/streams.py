@@ -161,12 +161,11 @@ class _Stream:
         self._waiting.discard(future)
         if future.cancelled():
             return
-        try:
-            answer = future.result()
-        except Exception as error:  # noqa: BLE001 - as above
+        # Not raised: the frames of an exception that is know the future, which knows it.
+        if isinstance(error := future.exception(), Exception):
             self._fail(turn, error)
         else:
-            self._give(turn, answer)
+            self._give(turn, future.result())
 
     def _fail(self, turn: _Turn, error: Exception) -> None:
         try:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import uvloop
 
+from gradserve.v1 import tensor_pb2
 from gradserve_server.architecture import Architecture, mlp
 from gradserve_server.batching import policy
 from gradserve_server.batching.batcher import Batcher
@@ -23,12 +24,19 @@ from gradserve_server.config import BatchingConfig, Limits
 from gradserve_server.engine import forward
 from gradserve_server.engine.building import build
 from gradserve_server.engine.device import Devices
-from gradserve_server.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, ServiceError
+from gradserve_server.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    ResourceExhausted,
+    ServiceError,
+)
 from gradserve_server.hosted import HostedModel
 from gradserve_server.metrics import Metrics
 from gradserve_server.operations.arrays import Array
 from gradserve_server.operations.calls import ForwardCall
 from gradserve_server.operations.results import ForwardResult
+from gradserve_server.servicers.tensors import read_tensor
 
 ARCHITECTURE = mlp(64, (1024,), 8, "ReLU")
 ROWS = 64
@@ -395,6 +403,30 @@ def test_what_was_asked_is_let_go_of_with_the_refusal(hosted):
             assert isinstance(refused.exception(), ResourceExhausted)
             del x, read, refused
         await waiting
+        return asked
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert uvloop.run(body())() is None
+    finally:
+        gc.enable()
+
+
+def test_what_could_not_be_read_is_let_go_of_with_the_refusal(hosted):
+    bench = Bench(hosted)
+
+    def read(data: bytes) -> ForwardCall:
+        message = tensor_pb2.Tensor(dtype=tensor_pb2.DATA_TYPE_FLOAT32, shape=[64], data=data)
+        return ForwardCall(read_tensor(message, "input"))
+
+    async def body() -> weakref.ref[object]:
+        own = partial(read, b"too short")
+        asked = weakref.ref(own)
+        refused = bench.batcher.submit(Request("m", bench.operation, own, lambda *_: None, Caller()))
+        await settled()
+        assert isinstance(refused.exception(), InvalidArgument)
+        del own, refused
         return asked
 
     gc.collect()
