@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from gradserve.v1 import inference_pb2, model_pb2, state_pb2
 from gradserve_server.archive import Archive
+from gradserve_server.batching import policy
 from gradserve_server.changes import Changes
 from gradserve_server.channel_options import channel_options
 from gradserve_server.checkpoints.store import open_store
-from gradserve_server.config import Address, Config
+from gradserve_server.config import Address, BatchingConfig, Config
+from gradserve_server.cpus import usable_cpus
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.engine.device import Devices
 from gradserve_server.facts import Instruments
@@ -94,12 +96,16 @@ def assemble(config: Config, listeners: tuple[Instruments, ...]) -> Parts:
     http = _http_endpoint(config.server.metrics_listen)
     streams = Streams(config.limits.max_stream_requests)
     server = grpc.aio.server(options=channel_options(config))
-    dispatcher = Dispatcher(registry, config.batching, audience.requests)
+    dispatcher = Dispatcher(registry, _batching(config), audience.requests)
     parts = Parts(
         changes, lifecycle, devices, archive, registry, dispatcher, protection, audience, http, streams, server
     )
     _add_services(parts, guard, config)
     return parts
+
+
+def _batching(config: Config) -> BatchingConfig:
+    return replace(config.batching, busy_poll=policy.busy_poll(config.batching.busy_poll, usable_cpus()))
 
 
 def _audience(config: Config, guard: Guard, listeners: tuple[Instruments, ...]) -> Audience:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from gradserve_server.batching import policy
 from gradserve_server.batching.admission import Admission
 from gradserve_server.batching.answer import Answer
+from gradserve_server.batching.busy_poll import BusyPoll
 from gradserve_server.batching.computation import answers, computed_at_once
 from gradserve_server.batching.entry import Batch, Entry
 from gradserve_server.batching.request import Request
@@ -56,6 +57,7 @@ class Batcher:
         self._entries: dict[Answer, Entry] = {}
         self._admission = Admission(config)
         self._queue = self._admission.queue
+        self._busy_poll = BusyPoll(config.busy_poll)
         self._next: asyncio.Handle | None = None
         self._window: asyncio.TimerHandle | None = None
         self._latest_cost = 0
@@ -110,6 +112,7 @@ class Batcher:
             self._ended(request, error)
             raise
         self._ended(request, None)
+        self._busy_poll.answered(request.arrived)
         return reply
 
     def _prepared(self, request: Request[Any, Any, Any]) -> tuple[HostedModel, Work[Any]]:
@@ -225,6 +228,7 @@ class Batcher:
         return True
 
     def _hand_over(self, batch: Batch) -> None:
+        self._busy_poll.stop()
         loop = asyncio.get_running_loop()
 
         def finished(future: Future[list[Any]]) -> None:
@@ -249,6 +253,8 @@ class Batcher:
         for entry, answer in zip(batch.entries, found, strict=True):
             entry.request.batch = fact
             self._settle(entry.answer, answer)
+        if policy.is_lone(singles=self._singles, at_once=0):
+            self._busy_poll.answered(batch.entries[0].arrived)
 
     def _settle(self, answer: Answer, found: object) -> None:
         """Give the caller, if he still waits, his reply or an exception."""

@@ -13,6 +13,7 @@ _SEEN_AGAIN: Final = 64
 _QUIET_TURNS: Final = 16
 _MANY: Final = 128
 _MUCH: Final = 268_435_456
+_CPUS_TO_STAY_AWAKE: Final = 2
 
 _SHARE_OF_DEADLINE: Final = 0.7
 
@@ -49,6 +50,27 @@ def is_lone(*, singles: int, at_once: int) -> bool:
         at_once: How many requests have been computed where they arrived since the last of them.
     """
     return singles >= _SURE and at_once < _SEEN_AGAIN
+
+
+def busy_poll(configured: float, cpus: float) -> float:
+    """How long to stay awake at most for a caller who is alone.
+
+    Args:
+        configured: What is asked for, in seconds.
+        cpus: How many processors there are: on a single one gRPC's own threads, which bring the next request, would
+            have to wait.
+    """
+    return configured if cpus >= _CPUS_TO_STAY_AWAKE else 0.0
+
+
+def comes_again_soon(pause: float, seconds: float) -> bool:
+    """Whether to stay awake for the next request of a caller who is alone: if the last one came soon after an answer.
+
+    Args:
+        pause: From the answer before until it came, in seconds.
+        seconds: How long to stay awake at most; 0 for never.
+    """
+    return pause < seconds
 
 
 def are_all_here(quiet_turns: int, *, requests: int, cost: int) -> bool:

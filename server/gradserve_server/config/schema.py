@@ -166,6 +166,8 @@ class BatchingConfig:
         max_queue_rows: The most rows that wait; what comes beyond is refused.
         max_queue_bytes: The most bytes of requests that wait.
         max_deadline: How long a request may wait that has no deadline or a later one, in seconds.
+        busy_poll: How long the server stays awake for the next request of a caller who is alone and comes again as soon
+            as he is answered, in seconds; 0 for not at all. It does not where it may use less than two processors.
     """
 
     max_batch_rows: Count = 256
@@ -173,6 +175,7 @@ class BatchingConfig:
     max_queue_rows: Count = 65_536
     max_queue_bytes: Count = 256 * 1024**2
     max_deadline: Annotated[Seconds, Field(gt=0)] = 60.0
+    busy_poll: Annotated[Seconds, Field(le=0.1)] = 0.001
 
 
 @dataclass(frozen=True, kw_only=True, config=_CLOSED)

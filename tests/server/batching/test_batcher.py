@@ -37,6 +37,7 @@ from gradserve_server.operations.arrays import Array
 from gradserve_server.operations.calls import ForwardCall
 from gradserve_server.operations.results import ForwardResult
 from gradserve_server.servicers.tensors import read_tensor
+from tests.support.sleeps import sleeps_after
 
 ARCHITECTURE = mlp(64, (1024,), 8, "ReLU")
 ROWS = 64
@@ -188,6 +189,27 @@ def test_a_caller_who_is_alone_does_not_wait_for_others_after_some_requests(devi
         return bench.batcher.submit(Request("m", bench.operation, lambda: call, lambda result, _: result, Caller()))
 
     assert isinstance(uvloop.run(body()), ForwardResult)
+
+
+@pytest.mark.parametrize("count", [1, ROWS])
+def test_the_server_stays_awake_for_a_caller_who_is_alone_wherever_his_requests_are_computed(hosted, count):
+    bench = Bench(hosted, BatchingConfig(busy_poll=0.1))
+
+    async def one_by_one() -> None:
+        for _ in range(12):
+            await bench.submit(rows(count))
+
+    assert not sleeps_after(one_by_one)
+
+
+def test_the_server_sleeps_between_the_requests_of_callers_who_come_together(hosted):
+    bench = Bench(hosted, BatchingConfig(busy_poll=0.1))
+
+    async def two_by_two() -> None:
+        for _ in range(12):
+            await asyncio.gather(bench.submit(rows(1)), bench.submit(rows(1)))
+
+    assert sleeps_after(two_by_two)
 
 
 def test_what_comes_while_the_device_is_busy_is_computed_together_and_each_gets_his_rows(hosted):

@@ -25,6 +25,18 @@ def test_a_caller_is_lone_whose_requests_came_one_by_one_eight_times_and_wheneve
     assert policy.is_lone(singles=singles, at_once=at_once) is expected
 
 
+@pytest.mark.parametrize(("cpus", "expected"), [(1, 0.0), (1.5, 0.0), (2, 0.001), (64, 0.001)])
+def test_a_server_stays_awake_where_a_processor_is_left_for_others(cpus, expected):
+    assert policy.busy_poll(0.001, cpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("pause", "seconds", "expected"), [(0.0009, 0.001, True), (0.001, 0.001, False), (0.0, 0.0, False)]
+)
+def test_a_caller_comes_again_soon_who_has_just_come_before_the_server_would_have_slept(pause, seconds, expected):
+    assert policy.comes_again_soon(pause, seconds) is expected
+
+
 @pytest.mark.parametrize(
     ("quiet_turns", "requests", "cost", "expected"),
     [
