@@ -253,8 +253,6 @@ class Batcher:
         for entry, answer in zip(batch.entries, found, strict=True):
             entry.request.batch = fact
             self._settle(entry.answer, answer)
-        if policy.is_lone(singles=self._singles, at_once=0):
-            self._busy_poll.answered(batch.entries[0].arrived)
 
     def _settle(self, answer: Answer, found: object) -> None:
         """Give the caller, if he still waits, his reply or an exception."""
