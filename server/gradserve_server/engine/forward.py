@@ -17,7 +17,7 @@ from gradserve_server.engine.tensors import to_numpy, to_torch
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations.calls import ForwardCall
-from gradserve_server.operations.results import ForwardResult
+from gradserve_server.operations.results import ForwardResult, is_finite
 
 
 @dataclass(slots=True, eq=False)
@@ -77,5 +77,8 @@ def _together(model: Model, works: Sequence[ForwardWork]) -> list[ForwardResult 
     inputs = [work.call.input for work in works]
     with torch_refusals("Forward", model.dtype, model.device):
         outputs = to_numpy(model.stack.forward(join(inputs, works[0].plan.row, model.dtype, model.device)))
-    shares = zip(works, spans([work.plan.count for work in works]), strict=True)
-    return [ForwardResult(part(outputs, rows).reshape(work.plan.output_shape), None) for work, rows in shares]
+    finite, places = is_finite(outputs), spans([work.plan.count for work in works])
+    return [
+        ForwardResult(part(outputs, rows).reshape(work.plan.output_shape), None, finite)
+        for work, rows in zip(works, places, strict=True)
+    ]

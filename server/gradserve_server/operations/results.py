@@ -19,31 +19,39 @@ _FEW = 8192
 
 @dataclass(slots=True, eq=False)
 class ForwardResult:
-    """The answer to a ForwardCall; `seed` is None where nothing was random."""
+    """The answer to a ForwardCall; `seed` is None where nothing was random.
+
+    Whether it is finite may be known already, as all that was computed together is.
+    """
 
     output: Array
     seed: int | None
+    known_finite: bool = False
 
     @property
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
-        return _is_finite(self.output)
+        return self.known_finite or is_finite(self.output)
 
 
 @dataclass(slots=True, eq=False)
 class GradientResult:
-    """The answer to a GradientCall: gradients by parameter name, the input's under "input"; norms where asked for."""
+    """The answer to a GradientCall: gradients by parameter name, the input's under "input"; norms where asked for.
+
+    Whether it is finite may be known already, as above.
+    """
 
     loss: Array | None
     output: Array | None
     gradients: Mapping[str, Array]
     seed: int | None
     norms: Array | None = None
+    known_finite: bool = False
 
     @property
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
-        return _are_finite(self.loss, self.output, self.norms, *self.gradients.values())
+        return self.known_finite or are_finite(self.loss, self.output, self.norms, *self.gradients.values())
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +65,7 @@ class JvpResult:
     @property
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
-        return _are_finite(self.jvp, self.output)
+        return are_finite(self.jvp, self.output)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +80,7 @@ class HvpResult:
     @property
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
-        return _are_finite(self.loss, *self.products.values(), *self.gradients.values())
+        return are_finite(self.loss, *self.products.values(), *self.gradients.values())
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +94,7 @@ class JacobianResult:
     @property
     def is_finite(self) -> bool:
         """Whether it holds neither a NaN nor an infinity."""
-        return _are_finite(self.output, *self.jacobians.values())
+        return are_finite(self.output, *self.jacobians.values())
 
 
 @dataclass(frozen=True)
@@ -123,11 +131,13 @@ class CheckGradientsResult:
         return all(math.isfinite(check.value) for check in self.checks)
 
 
-def _are_finite(*arrays: Array | None) -> bool:
-    return all(_is_finite(array) for array in arrays if array is not None)
+def are_finite(*arrays: Array | None) -> bool:
+    """Whether none of those that are there holds a NaN or an infinity."""
+    return all(is_finite(array) for array in arrays if array is not None)
 
 
-def _is_finite(array: Array) -> bool:
+def is_finite(array: Array) -> bool:
+    """Whether an array holds neither a NaN nor an infinity."""
     # A sum of squares is finite only where all of them are, though it may overflow. Of many NumPy would sum on threads.
     if array.size <= _FEW and math.isfinite(np.vdot(array, array)):
         return True

@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+import pytest
 import torch
 
 from gradserve_server.engine import forward
@@ -63,6 +64,18 @@ def test_a_nan_stays_with_its_request(model_of):
     assert np.isnan(spoiled.loss)
     for result in (first, second):
         assert all(np.isfinite(array).all() for array in (result.loss, *result.gradients.values()))
+
+
+@pytest.mark.parametrize("wrt", ["input", "*"])
+def test_each_result_tells_whether_it_is_finite(model_of, wrt):
+    model = model_of(LINEAR, "ReLU")
+    inputs = [value * ones(2, 4) for value in (1, np.nan, -1)]
+
+    outputs = forward.compute(model, [forward.prepare(model, ForwardCall(x)) for x in inputs])
+    calls = [GradientCall(x, loss=LossCall("mean"), wrt=(wrt,)) for x in inputs]
+
+    assert [output.is_finite for output in outputs] == [True, False, True]
+    assert [found.is_finite for found in gradients(model, *calls)] == [True, False, True]
 
 
 def test_a_mean_over_ignored_classes_alone_is_nan_without_a_gradient(model_of):

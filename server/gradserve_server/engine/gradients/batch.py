@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from gradserve_server.engine.gradients.evaluation import Evaluation, evaluate
@@ -16,7 +17,7 @@ from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.tensors import to_numpy, torch_dtype
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations.arrays import Array
-from gradserve_server.operations.results import GradientResult
+from gradserve_server.operations.results import GradientResult, are_finite
 from gradserve_server.selection import INPUT
 
 
@@ -33,42 +34,50 @@ def compute_batch(model: Model, works: Sequence[GradientWork]) -> list[GradientR
         inputs = [work.call.input for work in works]
         places = spans([work.plan.input.count for work in works])
         values = model.stack.trace(join(inputs, works[0].plan.input.row, model.dtype, model.device))
-        outputs = [part(values[-1], rows) for rows in places]
-        evaluations = evaluate(model, works, outputs)
-        grad_output = _joined_gradient(evaluations, outputs)
+        evaluation = evaluate(model, works, values[-1])
         segments = [Segment(rows, work.plan.names) for work, rows in zip(works, places, strict=True)]
         to_input = any(work.plan.selection.input for work in works)
-        grad_input, gradients = model.stack.backward(values, grad_output, segments, to_input=to_input)
-        grad_inputs = [part(grad_input, rows) for rows in places]
-        return list(map(_result, works, evaluations, outputs, gradients, grad_inputs))
+        grad_input, gradients = model.stack.backward(values, evaluation.grad_output, segments, to_input=to_input)
+        shared = _shared(works, evaluation, values[-1], grad_input)
+        return [
+            loss if isinstance(loss, ServiceError) else _result(work, rows, shared, loss, found)
+            for work, rows, loss, found in zip(works, places, evaluation.losses, gradients, strict=True)
+        ]
 
 
-def _joined_gradient(evaluations: Sequence[Evaluation | ServiceError], outputs: Sequence[Tensor]) -> Tensor:
-    # Nothing comes of a refused request, but its rows are still among the others.
-    parts = [
-        torch.zeros_like(output) if isinstance(evaluation, ServiceError) else evaluation.grad_output
-        for evaluation, output in zip(evaluations, outputs, strict=True)
-    ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+class _Shared(NamedTuple):
+    """What the results of a batch are parts of.
+
+    Attributes:
+        output: The rows of all; None if nobody wants them.
+        grad_inputs: The gradients of all rows, in each dtype that somebody wants.
+        finite: Whether all that, and every loss, is known to be finite.
+    """
+
+    output: Array | None
+    grad_inputs: Mapping[np.dtype[Any], Array]
+    finite: bool
+
+
+def _shared(works: Sequence[GradientWork], evaluation: Evaluation, output: Tensor, grad_input: Tensor) -> _Shared:
+    outputs = to_numpy(output) if any(work.call.return_output for work in works) else None
+    dtypes = {work.call.input.dtype for work in works if work.plan.selection.input}
+    grad_inputs = {dtype: to_numpy(grad_input.to(torch_dtype(dtype))) for dtype in dtypes}
+    finite = are_finite(outputs, *grad_inputs.values(), *evaluation.values)
+    return _Shared(outputs, grad_inputs, finite)
 
 
 def _result(
-    work: GradientWork,
-    evaluation: Evaluation | ServiceError,
-    output: Tensor,
-    found: Mapping[str, Tensor],
-    grad_input: Tensor,
-) -> GradientResult | ServiceError:
-    if isinstance(evaluation, ServiceError):
-        return evaluation
+    work: GradientWork, rows: slice | None, shared: _Shared, loss: Array, found: Mapping[str, Tensor]
+) -> GradientResult:
     call, plan = work.call, work.plan
     gradients: dict[str, Array] = {name: to_numpy(found[name]) for name in plan.selection.parameters}
     if plan.selection.input:
-        dtype = torch_dtype(call.input.dtype)
-        own = grad_input if grad_input.dtype == dtype else grad_input.to(dtype)
-        gradients[INPUT] = to_numpy(own).reshape(call.input.shape)
-    loss = None
+        gradients[INPUT] = part(shared.grad_inputs[call.input.dtype], rows).reshape(call.input.shape)
+    output = None
+    if call.return_output and shared.output is not None:
+        output = part(shared.output, rows).reshape(plan.input.output_shape)
+    value = None
     if plan.loss is not None:
-        loss = evaluation.loss.reshape(plan.loss.value_shape if call.grad_output is not None else ())
-    output_array = to_numpy(output).reshape(plan.input.output_shape) if call.return_output else None
-    return GradientResult(loss=loss, output=output_array, gradients=gradients, seed=None)
+        value = loss.reshape(plan.loss.value_shape if call.grad_output is not None else ())
+    return GradientResult(value, output, gradients, None, known_finite=shared.finite and not plan.names)

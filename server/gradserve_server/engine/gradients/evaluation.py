@@ -21,58 +21,70 @@ from gradserve_server.operations.arrays import Array
 
 
 class Evaluation(NamedTuple):
-    """One request's loss.
+    """The losses of requests whose rows lie one behind the other.
 
     Attributes:
-        loss: Its value, whose dimensions may be joined; nothing of interest for a vector-Jacobian product.
-        grad_output: Its gradient with respect to the request's rows of the output.
+        losses: Each one's value, whose dimensions may be joined, or why it is refused; nothing of interest for a
+            vector-Jacobian product.
+        values: What the losses are parts of.
+        grad_output: The gradient of each one's loss with respect to its rows of the output, in the place of these.
     """
 
-    loss: Array
+    losses: Sequence[Array | ServiceError]
+    values: Sequence[Array]
     grad_output: Tensor
 
 
-def evaluate(model: Model, works: Sequence[GradientWork], outputs: Sequence[Tensor]) -> list[Evaluation | ServiceError]:
-    """Evaluate the loss of each request on its rows of the output [N_i, ...], or say why it is refused.
+def evaluate(model: Model, works: Sequence[GradientWork], output: Tensor) -> Evaluation:
+    """Evaluate the loss of each request on its rows of the output [N, ...].
 
     Those with the same loss are computed in one go; what is refused of one loss is no matter of the others.
     """
-    if len(works) == 1:
-        return list(_evaluate_group(model, works[0].plan.row_loss or 0, works, outputs))
     groups: dict[RowLoss | int, list[int]] = {}
     for index, work in enumerate(works):
         groups.setdefault(work.plan.row_loss or index, []).append(index)
-    found: dict[int, Evaluation | ServiceError] = {}
+    if len(groups) == 1:
+        return _evaluate_group(model, next(iter(groups)), works, output)
+    places = _places(works)
+    losses: dict[int, Array | ServiceError] = {}
+    gradients: dict[int, Tensor] = {}
+    values: list[Array] = []
     for row_loss, members in groups.items():
-        own = [works[index] for index in members], [outputs[index] for index in members]
-        found.update(zip(members, _evaluate_group(model, row_loss, *own), strict=True))
-    return [found[index] for index in range(len(works))]
+        own = [works[index] for index in members]
+        found = _evaluate_group(model, row_loss, own, torch.cat([part(output, places[index]) for index in members]))
+        losses.update(zip(members, found.losses, strict=True))
+        own_gradients = [part(found.grad_output, rows) for rows in _places(own)]
+        gradients.update(zip(members, own_gradients, strict=True))
+        values += found.values
+    everyone = range(len(works))
+    grad_output = torch.cat([gradients[index] for index in everyone])
+    return Evaluation([losses[index] for index in everyone], values, grad_output)
 
 
-def _evaluate_group(
-    model: Model, row_loss: RowLoss | int, works: Sequence[GradientWork], outputs: Sequence[Tensor]
-) -> Sequence[Evaluation | ServiceError]:
+def _places(works: Sequence[GradientWork]) -> list[slice | None]:
+    """Where the rows of each lie."""
+    return spans([work.plan.input.count for work in works])
+
+
+def _evaluate_group(model: Model, row_loss: RowLoss | int, works: Sequence[GradientWork], output: Tensor) -> Evaluation:
     try:
         with torch_refusals("Gradient", model.dtype, model.device):
             if isinstance(row_loss, int):
-                return [_alone(model, works[0], outputs[0])]
-            return _together(model, row_loss, works, outputs)
+                return _alone(model, works[0], output)
+            return _together(model, row_loss, works, output)
     except ServiceError as refusal:
-        return [refusal] * len(works)
+        # Nothing comes of a refused request, but its rows are still among the others.
+        return Evaluation([refusal] * len(works), (), torch.zeros_like(output))
 
 
-def _together(
-    model: Model, row_loss: RowLoss, works: Sequence[GradientWork], outputs: Sequence[Tensor]
-) -> Sequence[Evaluation]:
-    output = outputs[0] if len(outputs) == 1 else torch.cat(list(outputs))
-    rows, counted = [output.size(0) for output in outputs], [work.counted for work in works]
+def _together(model: Model, row_loss: RowLoss, works: Sequence[GradientWork], output: Tensor) -> Evaluation:
+    rows, counted = [work.plan.input.count for work in works], [work.counted for work in works]
     shares = shares_of(model, row_loss, works, tuple(output.shape[1:]), rows, counted)
     losses, grad_output = differentiate(row_loss, output, shares)
-    values, places = to_numpy(losses), spans(shares.rows)
+    values = to_numpy(losses)
     # Of a loss that is not reduced each row has a value, else each request.
-    own = places if row_loss.reduction == "none" else spans([1] * len(works))
-    parts = [part(grad_output, rows) for rows in places]
-    return [Evaluation(part(values, rows), gradient) for rows, gradient in zip(own, parts, strict=True)]
+    places = spans(shares.rows if row_loss.reduction == "none" else [1] * len(works))
+    return Evaluation([part(values, rows) for rows in places], (values,), grad_output)
 
 
 def shares_of(
@@ -101,4 +113,5 @@ def _alone(model: Model, work: GradientWork, output: Tensor) -> Evaluation:
     objective = objective_of(model, work.plan.loss, work.call, output_shape)
     leaf = output.detach().requires_grad_()
     value, (grad_output,) = objective.gradients(leaf.reshape(output_shape), (leaf,))
-    return Evaluation(to_numpy(value), grad_output)
+    values = to_numpy(value)
+    return Evaluation((values,), (values,), grad_output)

@@ -25,10 +25,19 @@ def join(arrays: Sequence[Array], row: Shape, dtype: torch.dtype, device: torch.
     if len(arrays) == 1:
         joined = to_torch(arrays[0].reshape(-1, *row), device)
     elif len({array.dtype for array in arrays}) == 1:
-        joined = to_torch(np.concatenate([array.reshape(-1, *row) for array in arrays]), device)
+        joined = to_torch(_behind_each_other(arrays, row), device)
     else:
         joined = torch.cat([to_torch(array.reshape(-1, *row), device).to(dtype) for array in arrays])
     return joined if joined.dtype == dtype else joined.to(dtype)
+
+
+def _behind_each_other(arrays: Sequence[Array], row: Shape) -> Array:
+    # NumPy lets go of the interpreter's lock for each array, and has to wait for it again where the event loop is busy.
+    try:
+        joined = b"".join([array.data for array in arrays])
+    except (TypeError, ValueError):  # They do not lie row by row, or Python has no name for their dtype.
+        return np.concatenate([array.reshape(-1, *row) for array in arrays])
+    return np.frombuffer(joined, arrays[0].dtype).reshape(-1, *row)
 
 
 def spans(counts: Sequence[int]) -> list[slice | None]:
