@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -33,8 +34,9 @@ from gradserve_server.open_inference import grpc_service_pb2
 from gradserve_server.open_inference.inference import Inference
 from gradserve_server.open_inference.servicer import OpenInferenceServicer, Sources
 from gradserve_server.registry import Registry
-from gradserve_server.rpc import Gate, handlers, open_gate
+from gradserve_server.rpc import Gate, Parse, handlers, open_gate
 from gradserve_server.security.protection import Protection
+from gradserve_server.servicers.forward_requests import ForwardRequests
 from gradserve_server.servicers.guard import Guard
 from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
@@ -127,19 +129,27 @@ def _add_services(parts: Parts, guard: Guard, config: Config) -> None:
         reflected = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
         names = (service.full_name for service in (*own, *general, reflected))
         general[reflected] = reflection.aio.ReflectionServicer(tuple(names))
-    for service, (servicer, told, gate) in own.items():
+    for service, (servicer, told, gate, parsers) in own.items():
         guarded, named = guard.guarded(service, servicer), told is not audience.metrics
         if named:
             guarded = noted(service, guarded)
-        handler = handlers(service, guarded, told, gate, named=named)
+        handler = handlers(service, guarded, told, gate, named=named, parsers=parsers)
         parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
     for service, servicer in general.items():
         handler = handlers(service, guard.guarded(service, servicer), audience.metrics, open_gate)
         parts.grpc_server.add_generic_rpc_handlers((guard.listening(handler),))
 
 
-def _own_services(parts: Parts, guard: Guard, config: Config) -> Mapping[Any, tuple[object, Instruments, Gate]]:
-    """The servicers of models, who is told of their calls, and what lets these in."""
+class _Service(NamedTuple):
+    """A servicer of models, who is told of its calls, what lets these in, and how their requests are parsed."""
+
+    servicer: object
+    told: Instruments
+    gate: Gate
+    parsers: Mapping[str, Parse] = MappingProxyType({})
+
+
+def _own_services(parts: Parts, guard: Guard, config: Config) -> Mapping[Any, _Service]:
     audience, gate = parts.audience, parts.lifecycle.check_started
     inference = InferenceServicer(parts.dispatcher, parts.streams, guard.identity)
     models = ModelServicer(parts.registry, guard.may_see, parts.http.address)
@@ -147,14 +157,16 @@ def _own_services(parts: Parts, guard: Guard, config: Config) -> Mapping[Any, tu
     translated = Inference(parts.dispatcher, parts.streams, guard.identity)
     open_inference = OpenInferenceServicer(sources, translated)
     return {
-        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: (inference, audience.requests, gate),
-        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: (models, audience.models, gate),
-        state_pb2.DESCRIPTOR.services_by_name["StateService"]: (StateServicer(parts.registry), audience.models, gate),
+        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: _Service(
+            inference, audience.requests, gate, {"Forward": ForwardRequests().parse}
+        ),
+        model_pb2.DESCRIPTOR.services_by_name["ModelService"]: _Service(models, audience.models, gate),
+        state_pb2.DESCRIPTOR.services_by_name["StateService"]: _Service(
+            StateServicer(parts.registry), audience.models, gate
+        ),
         # It tells whether the server is ready also while that starts.
-        grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]: (
-            open_inference,
-            audience.models,
-            open_gate,
+        grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]: _Service(
+            open_inference, audience.models, open_gate
         ),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import perf_counter
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, NamedTuple, NoReturn, Self, TypeAlias
 
 import grpc
@@ -19,6 +19,8 @@ from gradserve_server.facts import GrpcType, Instruments, RpcFact, RpcMethod
 from gradserve_server.status import Failure, failure_of
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Parse: TypeAlias = Callable[[bytes], object]
+"""Makes a request of its bytes; raises DecodeError."""
 Gate: TypeAlias = Callable[[], None]
 """Raises a ServiceError while calls are not to be let in."""
 
@@ -49,6 +51,7 @@ def handlers(
     gate: Gate = open_gate,
     *,
     named: bool = False,
+    parsers: Mapping[str, Parse] = MappingProxyType({}),
 ) -> grpc.GenericRpcHandler:
     """The handlers of all methods of a service.
 
@@ -60,6 +63,7 @@ def handlers(
         instruments: Told of each method, and of each call that reaches its handler.
         gate: Asked before each call.
         named: Whether each unary call can be asked for as CALL, from its start; others can be, and those that fail.
+        parsers: How requests are parsed, by the names of the methods that do not get them as messages.
     """
     by_name = {}
     for method in service.methods:
@@ -68,7 +72,7 @@ def handlers(
         is_named = named or name.grpc_type != "unary"
         endpoint = _Endpoint(name, method.input_type.full_name, call, gate, instruments, is_named)
         instruments.rpc_served(endpoint.method)
-        by_name[method.name] = _handler(method, endpoint)
+        by_name[method.name] = _handler(method, endpoint, parsers.get(method.name, _message_class(method).FromString))
     return grpc.method_handlers_generic_handler(service.full_name, by_name)
 
 
@@ -77,20 +81,22 @@ def _name(method: MethodDescriptor) -> RpcMethod:
     return RpcMethod(grpc_type, method.containing_service.full_name, method.name)
 
 
-def _handler(method: MethodDescriptor, endpoint: _Endpoint) -> grpc.RpcMethodHandler[Any, Any]:
-    request_type: type[Message] = GetMessageClass(method.input_type)
+def _message_class(method: MethodDescriptor) -> type[Message]:
+    found: type[Message] = GetMessageClass(method.input_type)
+    return found
+
+
+def _handler(method: MethodDescriptor, endpoint: _Endpoint, parse: Parse) -> grpc.RpcMethodHandler[Any, Any]:
     wrap, make = _KINDS[endpoint.method.grpc_type]
     handler: grpc.RpcMethodHandler[Any, Any] = make(
         wrap(endpoint),
-        request_deserializer=_reader(request_type),
+        request_deserializer=_reader(parse),
         response_serializer=_writer(GetMessageClass(method.output_type)),
     )
     return handler
 
 
-def _reader(request_type: type[Message]) -> Callable[[bytes], object]:
-    parse = request_type.FromString
-
+def _reader(parse: Parse) -> Parse:
     def read(data: bytes) -> object:
         try:
             return parse(data)

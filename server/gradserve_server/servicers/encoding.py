@@ -37,7 +37,7 @@ def map_entry(field: int, name: str, array: Array) -> tuple[Part, ...]:
 
 def tensor_field(field: int, array: Array) -> tuple[Part, Part]:
     """A field that holds a tensor."""
-    return _tensor_head(field, array.dtype, array.shape), elements(array)
+    return tensor_head(field, array.dtype, array.shape), elements(array)
 
 
 def elements(array: Array) -> Part:
@@ -48,7 +48,7 @@ def elements(array: Array) -> Part:
 
 
 @lru_cache(REMEMBERED)
-def _tensor_head(field: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+def tensor_head(field: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """All of a Tensor field that comes before its data."""
     size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
     start = tensor_pb2.Tensor(dtype=codec.dtype_from_name(dtype.name), shape=shape).SerializeToString()

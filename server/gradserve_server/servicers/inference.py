@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from gradserve.v1 import inference_pb2
 from gradserve_server.batching.operation import CHECK_GRADIENTS, FORWARD, GRADIENT, HVP, JACOBIAN, JVP, Operation
@@ -23,6 +23,7 @@ from gradserve_server.servicers.calls import (
     jacobian_call,
     jvp_call,
 )
+from gradserve_server.servicers.forward_requests import ReadableForward
 from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
 from gradserve_server.servicers.replies import (
     check_gradients_reply,
@@ -43,17 +44,6 @@ ResultT = TypeVar("ResultT", bound=Result)
 _Reply: TypeAlias = bytes | asyncio.Future[bytes]
 
 
-class _Request(Protocol):
-    """A request to one model."""
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-
-
-RequestT = TypeVar("RequestT", bound=_Request)
-
-
 class InferenceServicer:
     """Reads requests, has the model compute, writes replies."""
 
@@ -62,29 +52,31 @@ class InferenceServicer:
         self._streams = streams
         self._identity = identity
 
-    def Forward(self, request: inference_pb2.ForwardRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
+    def Forward(self, request: ReadableForward, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
-        return self._submit(FORWARD, request, forward_call, forward_reply, context)
+        return self._submit(FORWARD, request.model, request.read, forward_reply, context)
 
     def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
-        return self._submit(GRADIENT, request, gradient_call, gradient_reply, context)
+        return self._submit(GRADIENT, request.model, partial(gradient_call, request), gradient_reply, context)
 
     def Jvp(self, request: inference_pb2.JvpRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute Jacobian-vector products; the reply is the bytes of a JvpResponse."""
-        return self._submit(JVP, request, jvp_call, jvp_reply, context)
+        return self._submit(JVP, request.model, partial(jvp_call, request), jvp_reply, context)
 
     def Jacobian(self, request: inference_pb2.JacobianRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute the Jacobian of each row; the reply is the bytes of a JacobianResponse."""
-        return self._submit(JACOBIAN, request, jacobian_call, jacobian_reply, context)
+        return self._submit(JACOBIAN, request.model, partial(jacobian_call, request), jacobian_reply, context)
 
     def Hvp(self, request: inference_pb2.HvpRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute Hessian-vector products; the reply is the bytes of an HvpResponse."""
-        return self._submit(HVP, request, hvp_call, hvp_reply, context)
+        return self._submit(HVP, request.model, partial(hvp_call, request), hvp_reply, context)
 
     def CheckGradients(self, request: inference_pb2.CheckGradientsRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Check a copy's derivatives; the reply is the bytes of a CheckGradientsResponse."""
-        return self._submit(CHECK_GRADIENTS, request, check_gradients_call, check_gradients_reply, context)
+        return self._submit(
+            CHECK_GRADIENTS, request.model, partial(check_gradients_call, request), check_gradients_reply, context
+        )
 
     def ForwardStream(  # noqa: N802 - the RPC's name
         self, requests: AsyncIterator[inference_pb2.ForwardStreamRequest], context: Context
@@ -113,13 +105,13 @@ class InferenceServicer:
     def _submit(
         self,
         operation: Operation[CallT, ResultT],
-        request: RequestT,
-        read: Callable[[RequestT], CallT],
+        model: str,
+        read: Callable[[], CallT],
         reply: Callable[[ResultT, int], bytes],
         context: Context,
     ) -> _Reply:
         origin = CallOrigin(context, self._identity)
-        return self._dispatcher.submit(Request(request.model, operation, partial(read, request), reply, origin))
+        return self._dispatcher.submit(Request(model, operation, read, reply, origin))
 
 
 def _item_origin(
