@@ -1,11 +1,13 @@
 """A gRPC server that answers any bytes with bytes that it made before: the ceiling of what its library can do.
 
-Its methods are `/benchmark.Echo/<n>`, for any n: the reply's size in bytes.
+Its methods are `/benchmark.Echo/<n>`, for any n: the reply's size in bytes. Those of streams, which answer each message
+before they read the next, are `/benchmark.Echo/stream-<n>`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import grpc
 
@@ -31,17 +33,28 @@ class Echo(grpc.GenericRpcHandler):
         """Give the method; None for one of another service."""
         method = self._methods.get(details.method)
         if method is None and details.method.startswith(f"/{SERVICE}/"):
-            method = self._methods[details.method] = _method(int(details.method.rpartition("/")[2]))
+            kind, _, size = details.method.rpartition("/")[2].rpartition("-")
+            reply = bytes(int(size))
+            method = self._methods[details.method] = _stream(reply) if kind == "stream" else _method(reply)
         return method
 
 
-def _method(size: int) -> grpc.RpcMethodHandler[bytes, bytes]:
-    reply = bytes(size)
+def _method(reply: bytes) -> grpc.RpcMethodHandler[bytes, bytes]:
 
     async def answer(_request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         return reply
 
     return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _stream(reply: bytes) -> grpc.RpcMethodHandler[bytes, bytes]:
+    async def answers(
+        requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        async for _ in requests:
+            yield reply
+
+    return grpc.stream_stream_rpc_method_handler(answers)
 
 
 async def _serve() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,37 +19,14 @@ from gradserve.v1 import inference_pb2
 _FEW_PARAMETERS = 16_384
 
 
-class _Stream:
-    """Forward over a stream: each message computed as it comes, and answered before the next is read."""
-
-    def __init__(self, net: BareNet) -> None:
-        self._net = net
-
-    async def answers(
-        self,
-        requests: AsyncIterator[inference_pb2.ForwardStreamRequest],
-        _context: grpc.aio.ServicerContext[Any, Any],
-    ) -> AsyncIterator[inference_pb2.ForwardStreamResponse]:
-        """Answer each."""
-        async for item in requests:
-            response = inference_pb2.ForwardResponse.FromString(self._net.forward([item.request])[0])
-            yield inference_pb2.ForwardStreamResponse(id=item.id, response=response)
-
-
 def _handlers(net: BareNet, executor: ThreadPoolExecutor | None, *, at_once: bool) -> grpc.GenericRpcHandler:
     def unary(request: Any, compute: Compute) -> grpc.RpcMethodHandler[Any, Any]:  # noqa: ANN401 - a message's class
         waiting = AtOnce(compute) if at_once else Batches(compute, executor)
         return grpc.unary_unary_rpc_method_handler(waiting.submit, request_deserializer=request.FromString)
 
-    stream: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
-        _Stream(net).answers,
-        request_deserializer=inference_pb2.ForwardStreamRequest.FromString,
-        response_serializer=inference_pb2.ForwardStreamResponse.SerializeToString,
-    )
     methods = {
         "Forward": unary(inference_pb2.ForwardRequest, net.forward),
         "Gradient": unary(inference_pb2.GradientRequest, net.gradient),
-        "ForwardStream": stream,
     }
     return grpc.method_handlers_generic_handler("gradserve.v1.InferenceService", methods)
 

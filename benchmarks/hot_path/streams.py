@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.calls import Call, forward
+from benchmarks.echo import SERVICE
 from benchmarks.generator import Order
 from benchmarks.gradserve_process import GradserveProcess
+from benchmarks.h2load import ask, grpc_endpoint
 from benchmarks.hot_path.figure import Figure, Measure
 from benchmarks.hot_path.servers import Servers
 from benchmarks.nets import S
-from benchmarks.processes import running
-from benchmarks.stream_client import Streamed, StreamOrder
+from benchmarks.stream_client import StreamOrder
 from gradserve.cli.load_generator.summary import Summary
 from gradserve.v1 import inference_pb2
 
@@ -24,19 +25,24 @@ _TARGETS = {(1, 1): 1.8, (4, 16): 2.0}
 
 @contextmanager
 def figures(servers: Servers) -> Iterator[list[Figure]]:
-    """Give the figures; what they need beside the servers runs inside the block."""
-    with running("benchmarks.bare", S.name) as bare:
-        yield [_figure(servers.gradserve, bare.target, *load, target) for load, target in _TARGETS.items()]
+    """Give the figures."""
+    yield [_figure(servers, *load, target) for load, target in _TARGETS.items()]
 
 
-def _figure(gradserve: GradserveProcess, bare: str, streams: int, in_flight: int, target: float) -> Figure:
-    call = forward(S)
+def _figure(servers: Servers, streams: int, in_flight: int, target: float) -> Figure:
+    gradserve, call = servers.gradserve, forward(S)
+    message = _message(call)
 
     def ours(seconds: float) -> float:
         before = gradserve.ok_count()
-        streamed = _streamed(gradserve.target, call, streams, in_flight, seconds)
+        streamed = StreamOrder(gradserve.target, _PATH, message, streams, in_flight).run(seconds)
+        call.check(inference_pb2.ForwardStreamResponse.FromString(streamed.reply).response.SerializeToString())
         gradserve.check_answered(before, streamed.messages)
         return streamed.messages_per_second
+
+    def echoed(seconds: float) -> float:
+        path = f"/{SERVICE}/stream-{_reply_size(gradserve, call)}"
+        return StreamOrder(servers.echo.target, path, message, streams, in_flight).run(seconds).messages_per_second
 
     return Figure(
         section=SECTION,
@@ -46,16 +52,18 @@ def _figure(gradserve: GradserveProcess, bare: str, streams: int, in_flight: int
         target=target,
         ours=ours,
         theirs=_calls(gradserve, call, streams * in_flight),
-        bare=lambda seconds: _streamed(bare, call, streams, in_flight, seconds).messages_per_second,
+        bare=echoed,
     )
 
 
-def _streamed(target: str, call: Call, streams: int, in_flight: int, seconds: float) -> Streamed:
+def _message(call: Call) -> bytes:
     request = inference_pb2.ForwardRequest.FromString(call.message)
-    message = inference_pb2.ForwardStreamRequest(id=1, request=request).SerializeToString()
-    streamed = StreamOrder(target, _PATH, message, streams, in_flight).run(seconds)
-    call.check(inference_pb2.ForwardStreamResponse.FromString(streamed.reply).response.SerializeToString())
-    return streamed
+    return inference_pb2.ForwardStreamRequest(id=1, request=request).SerializeToString()
+
+
+def _reply_size(server: GradserveProcess, call: Call) -> int:
+    reply = inference_pb2.ForwardResponse.FromString(ask(grpc_endpoint(server.target, call.path, call.message)))
+    return inference_pb2.ForwardStreamResponse(id=1, response=reply).ByteSize()
 
 
 def _calls(server: GradserveProcess, call: Call, in_flight: int) -> Measure:
