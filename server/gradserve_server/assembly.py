@@ -36,7 +36,7 @@ from gradserve_server.open_inference.servicer import OpenInferenceServicer, Sour
 from gradserve_server.registry import Registry
 from gradserve_server.rpc import Gate, Parse, handlers, open_gate
 from gradserve_server.security.protection import Protection
-from gradserve_server.servicers.forward_requests import ForwardRequests
+from gradserve_server.servicers.forms import forward_forms, gradient_forms
 from gradserve_server.servicers.guard import Guard
 from gradserve_server.servicers.health import HealthServicer
 from gradserve_server.servicers.inference import InferenceServicer
@@ -158,7 +158,7 @@ def _own_services(parts: Parts, guard: Guard, config: Config) -> Mapping[Any, _S
     open_inference = OpenInferenceServicer(sources, translated)
     return {
         inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]: _Service(
-            inference, audience.requests, gate, {"Forward": ForwardRequests().parse}
+            inference, audience.requests, gate, {"Forward": forward_forms().parse, "Gradient": gradient_forms().parse}
         ),
         model_pb2.DESCRIPTOR.services_by_name["ModelService"]: _Service(models, audience.models, gate),
         state_pb2.DESCRIPTOR.services_by_name["StateService"]: _Service(

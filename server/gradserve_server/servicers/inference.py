@@ -12,7 +12,7 @@ from gradserve_server.batching.operation import CHECK_GRADIENTS, FORWARD, GRADIE
 from gradserve_server.batching.request import Origin, Request
 from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import InvalidArgument
-from gradserve_server.operations.calls import ForwardCall
+from gradserve_server.operations.calls import ForwardCall, GradientCall
 from gradserve_server.operations.results import Result
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.calls import (
@@ -23,7 +23,7 @@ from gradserve_server.servicers.calls import (
     jacobian_call,
     jvp_call,
 )
-from gradserve_server.servicers.forward_requests import ReadableForward
+from gradserve_server.servicers.forms import Readable
 from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
 from gradserve_server.servicers.replies import (
     check_gradients_reply,
@@ -52,13 +52,13 @@ class InferenceServicer:
         self._streams = streams
         self._identity = identity
 
-    def Forward(self, request: ReadableForward, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
+    def Forward(self, request: Readable[ForwardCall], context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute `model(input)`; the reply is the bytes of a ForwardResponse."""
         return self._submit(FORWARD, request.model, request.read, forward_reply, context)
 
-    def Gradient(self, request: inference_pb2.GradientRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
+    def Gradient(self, request: Readable[GradientCall], context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute a loss and its gradients, or a vector-Jacobian product; the reply is a GradientResponse's bytes."""
-        return self._submit(GRADIENT, request.model, partial(gradient_call, request), gradient_reply, context)
+        return self._submit(GRADIENT, request.model, request.read, gradient_reply, context)
 
     def Jvp(self, request: inference_pb2.JvpRequest, context: Context) -> _Reply:  # noqa: N802 - the RPC's name
         """Compute Jacobian-vector products; the reply is the bytes of a JvpResponse."""
