@@ -31,6 +31,7 @@ from gradserve_server.logs import AccessLog, Audit
 from gradserve_server.memory import keep_freed_messages
 from gradserve_server.metrics import Metrics
 from gradserve_server.open_inference import grpc_service_pb2
+from gradserve_server.open_inference.forms import infer_forms
 from gradserve_server.open_inference.inference import Inference
 from gradserve_server.open_inference.servicer import OpenInferenceServicer, Sources
 from gradserve_server.registry import Registry
@@ -166,7 +167,7 @@ def _own_services(parts: Parts, guard: Guard, config: Config) -> Mapping[Any, _S
         ),
         # It tells whether the server is ready also while that starts.
         grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]: _Service(
-            open_inference, audience.models, open_gate
+            open_inference, audience.models, open_gate, {"ModelInfer": infer_forms().parse}
         ),
     }
 

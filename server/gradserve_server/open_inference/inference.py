@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gradserve_server.batching.operation import FORWARD, GRADIENT
 from gradserve_server.batching.request import Origin, Request
@@ -13,10 +13,10 @@ from gradserve_server.dispatcher import Dispatcher
 from gradserve_server.errors import ServiceError
 from gradserve_server.gradient_names import split
 from gradserve_server.open_inference import replies
+from gradserve_server.open_inference.forms import ReadableInfer, infer_call
 from gradserve_server.open_inference.grpc_service_pb2 import ModelInferRequest
 from gradserve_server.open_inference.parameters import timeout_of
 from gradserve_server.open_inference.refusals import infer_refusal
-from gradserve_server.open_inference.requests import forward_call, gradient_call
 from gradserve_server.operations.results import ForwardResult, GradientResult
 from gradserve_server.rpc import Context
 from gradserve_server.servicers.origins import CallOrigin, ItemOrigin
@@ -46,7 +46,7 @@ class Inference:
         self._streams = streams
         self._identity = identity
 
-    async def reply(self, request: ModelInferRequest, context: Context) -> bytes:
+    async def reply(self, readable: ReadableInfer, context: Context) -> bytes:
         """The bytes of a ModelInferResponse.
 
         Raises:
@@ -54,10 +54,10 @@ class Inference:
         """
         reply: bytes | asyncio.Future[bytes] | None = None
         try:
-            reply = self._submit(request, context, _REPLY)
+            reply = self._submit(readable.request, readable.read, context, _REPLY)
             return reply if isinstance(reply, bytes) else await reply
         except ServiceError as refusal:
-            raise infer_refusal(refusal, request) from refusal
+            raise infer_refusal(refusal, readable.request) from refusal
         finally:
             # The frames of a refusal know this one, and what waits for it knows the refusal.
             reply = None
@@ -67,7 +67,7 @@ class Inference:
         status_ends = _STATUS_ENDS_STREAM in tuple(context.invocation_metadata() or ())
 
         def submit(request: ModelInferRequest) -> bytes | asyncio.Future[bytes]:
-            return self._submit(request, context, _ANSWER)
+            return self._submit(request, partial(infer_call, request), context, _ANSWER)
 
         def refuse(request: ModelInferRequest, error: Exception) -> bytes:
             told = infer_refusal(error, request) if isinstance(error, ServiceError) else error
@@ -78,14 +78,14 @@ class Inference:
         # tritonclient tells its caller of a refusal, but not which request was refused.
         return self._streams.answers(requests, submit, context, refuse, ordered=True)
 
-    def _submit(self, request: ModelInferRequest, context: Context, writers: _Writers) -> bytes | asyncio.Future[bytes]:
+    def _submit(
+        self, request: ModelInferRequest, read: Callable[[], Any], context: Context, writers: _Writers
+    ) -> bytes | asyncio.Future[bytes]:
         model, of_gradient = split(request.model_name)
         origin = self._origin(request, context)
         if of_gradient:
-            gradient, write_gradient = partial(gradient_call, request), partial(writers.gradient, request)
-            return self._dispatcher.submit(Request(model, GRADIENT, gradient, write_gradient, origin))
-        forward, write_forward = partial(forward_call, request), partial(writers.forward, request)
-        return self._dispatcher.submit(Request(model, FORWARD, forward, write_forward, origin))
+            return self._dispatcher.submit(Request(model, GRADIENT, read, partial(writers.gradient, request), origin))
+        return self._dispatcher.submit(Request(model, FORWARD, read, partial(writers.forward, request), origin))
 
     def _origin(self, request: ModelInferRequest, context: Context) -> Origin:
         seconds = timeout_of(request.parameters) if request.parameters else None

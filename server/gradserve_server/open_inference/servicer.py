@@ -15,6 +15,7 @@ from gradserve_server.metrics import Metrics
 from gradserve_server.metrics.requests import OperationSeries
 from gradserve_server.open_inference import grpc_service_pb2 as pb
 from gradserve_server.open_inference.descriptions import Signatures, config, metadata
+from gradserve_server.open_inference.forms import ReadableInfer
 from gradserve_server.open_inference.inference import Inference
 from gradserve_server.open_inference.refusals import repository_refusal
 from gradserve_server.open_inference.repository import check_repository, checkpoint_of, index
@@ -91,7 +92,7 @@ class OpenInferenceServicer:
         limits, batching = self._sources.registry.limits, self._sources.batching
         return pb.ModelConfigResponse(config=config(model, self._signatures.of(model), limits, batching))
 
-    def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> Awaitable[bytes]:  # noqa: N802 - the RPC's name
+    def ModelInfer(self, request: ReadableInfer, context: Context) -> Awaitable[bytes]:  # noqa: N802 - the RPC's name
         """Compute; the reply is the bytes of a ModelInferResponse."""
         self._sources.lifecycle.check_started()
         return self._inference.reply(request, context)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -20,8 +20,6 @@ _LONGEST: Final = 65_536
 _MUCH: Final = 1024
 """Bytes beside the numbers that are too many to be kept."""
 
-_DATA: Final = "data"
-
 CallT = TypeVar("CallT", bound=ForwardCall)
 
 _Key: TypeAlias = tuple[int, bytes]
@@ -29,15 +27,35 @@ _Path: TypeAlias = tuple[str, ...]
 
 
 class Readable(NamedTuple, Generic[CallT]):
-    """A request that was parsed.
+    """A request of gradserve.v1 that was parsed.
 
     Attributes:
         model: The name of the model that is asked.
-        read: Gives with what; raises InvalidArgument where that is malformed.
+        read: Gives with what; raises ServiceError where that is malformed.
     """
 
     model: str
     read: Callable[[], CallT]
+
+
+class Reading(NamedTuple, Generic[CallT]):
+    """How the requests of one method are read.
+
+    Attributes:
+        request_type: The class of their messages.
+        told: What is told of a message before it is read, which may be without its numbers.
+        readable: Makes what stands for a request, of what is told and what reads it.
+        read: Makes the call of a message.
+        tensors: The paths of the fields that hold numbers, in their order, and whose they are in the call.
+        lasting: Whether another call is likely to differ in nothing but its numbers.
+    """
+
+    request_type: type[Any]
+    told: Callable[[Any], tuple[Any, ...]]
+    readable: Callable[..., Any]
+    read: Callable[[Any], CallT]
+    tensors: Mapping[_Path, Callable[[CallT], Array | None]]
+    lasting: Callable[[Any], bool]
 
 
 class Forms(Generic[CallT]):
@@ -48,55 +66,38 @@ class Forms(Generic[CallT]):
     as an earlier request, and equal to it between the numbers, means the same but for these.
     """
 
-    def __init__(
-        self,
-        request_type: type[Any],
-        read: Callable[[Any], CallT],
-        tensors: Mapping[_Path, Callable[[CallT], Array | None]],
-        filled: Callable[[CallT, Sequence[Array]], CallT],
-    ) -> None:
-        """Start without having seen any.
-
-        Args:
-            request_type: The class of the messages.
-            read: Makes a call of one.
-            tensors: Where a message may have tensors whose numbers change from call to call, by the order on the wire,
-                and where they are in the call.
-            filled: The call with other numbers in those of these places where it has any.
-        """
-        self._request_type = request_type
-        self._read = read
-        self._tensors = tensors
-        self._filled = filled
+    def __init__(self, reading: Reading[CallT]) -> None:
+        self._reading = reading
+        self._readable = reading.readable
         self._forms: dict[_Key, _Form[CallT]] = {}
 
-    def parse(self, data: bytes) -> Readable[CallT]:
-        """The request of some bytes.
+    def parse(self, data: bytes) -> Any:  # noqa: ANN401 - what the servicer takes
+        """What stands for the request of some bytes.
 
         Raises:
             DecodeError: If they are not one.
         """
         form = self._forms.get(_key(data))
         if form is not None and form.fits(data):
-            return Readable(form.model, partial(form.call, data))
-        request = self._request_type.FromString(data)
-        return Readable(request.model, partial(self._read_first, request, data))
+            return self._readable(*form.told, partial(form.call, data))
+        request = self._reading.request_type.FromString(data)
+        return self._readable(*self._reading.told(request), partial(self._read_first, request, data))
 
     def _read_first(self, request: Any, data: bytes) -> CallT:  # noqa: ANN401 - of the type of its requests
-        call = self._read(request)
-        # Who gives a seed or a version gives another one the next time.
-        if len(data) <= _LONGEST and not (request.HasField("seed") or request.HasField("if_version")):
-            request.DiscardUnknownFields()
+        call = self._reading.read(request)
+        if len(data) <= _LONGEST and self._reading.lasting(request):
+            plain = _without(request, ())
             # Where the numbers are is known only of what has its fields in their order, and nothing else.
-            if request.SerializeToString(deterministic=True) == data:
-                self._remember(request, data, call)
+            if plain.SerializeToString(deterministic=True) == data:
+                self._remember(plain, data, call)
         return call
 
     def _remember(self, request: Any, data: bytes, call: CallT) -> None:  # noqa: ANN401 - as above
+        found = {path: tensor(call) for path, tensor in self._reading.tensors.items()}
         slots = []
-        for path, tensor in self._tensors.items():
-            if (array := tensor(call)) is not None:
-                end = _end(request, (*path, _DATA))
+        for path, array in found.items():
+            if array is not None:
+                end = _end(request, path)
                 slots.append(_Slot(end - array.nbytes, end, array.dtype, array.shape))
         # Each byte of a bool has to be looked at.
         if any(slot.dtype.kind == "b" for slot in slots):
@@ -106,8 +107,8 @@ class Forms(Generic[CallT]):
         if sum(len(part) for _, part in parts) <= _MUCH:
             if len(self._forms) >= _REMEMBERED:
                 self._forms.clear()
-            blank = self._filled(call, [np.empty(0)] * len(slots))
-            self._forms[_key(data)] = _Form(request.model, parts, slots, blank, self._filled)
+            told = self._reading.told(_without(request, found))
+            self._forms[_key(data)] = _Form(told, parts, slots, filled(call, [np.empty(0)] * len(slots)))
 
 
 class _Slot(NamedTuple):
@@ -123,18 +124,16 @@ class _Form(NamedTuple, Generic[CallT]):
     """One form.
 
     Attributes:
-        model: What it asks.
+        told: What is told of each request.
         parts: The bytes between the numbers, and where they begin.
         slots: Where the numbers are.
         blank: The call but for the numbers.
-        filled: Gives it with numbers.
     """
 
-    model: str
+    told: tuple[Any, ...]
     parts: Sequence[tuple[int, bytes]]
     slots: Sequence[_Slot]
     blank: CallT
-    filled: Callable[[CallT, Sequence[Array]], CallT]
 
     def fits(self, data: bytes) -> bool:
         """Whether a request of the same length is of this form."""
@@ -147,7 +146,8 @@ class _Form(NamedTuple, Generic[CallT]):
         """The call of a request of this form."""
         # A slice is a copy, as aligned as torch wants it; parsing would make the same.
         arrays = [np.ndarray(shape, dtype, data[start:end]) for start, end, dtype, shape in self.slots]
-        return self.filled(self.blank, arrays)
+        call: CallT = filled(self.blank, arrays)
+        return call
 
 
 def _key(data: bytes) -> _Key:
@@ -171,37 +171,31 @@ def _end(message: Any, path: _Path) -> int:  # noqa: ANN401 - of any message
     return end
 
 
-def forward_forms() -> Forms[ForwardCall]:
-    """Those of Forward."""
-    return Forms(inference_pb2.ForwardRequest, forward_call, {("input",): lambda call: call.input}, _filled_forward)
+def _without(message: Any, paths: Iterable[_Path]) -> Any:  # noqa: ANN401 - as above
+    """A message without some fields, and without what it has that such messages do not."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    copy.DiscardUnknownFields()
+    for *outer, last in paths:
+        if all(copy.HasField(name) for name in outer[:1]):
+            reduce(getattr, outer, copy).ClearField(last)
+    return copy
 
 
-def gradient_forms() -> Forms[GradientCall]:
-    """Those of Gradient."""
-    tensors: Mapping[_Path, Callable[[GradientCall], Array | None]] = {
-        ("input",): lambda call: call.input,
-        ("loss", "target"): lambda call: None if call.loss is None else call.loss.target,
-        ("grad_output",): lambda call: call.grad_output,
-    }
-    return Forms(inference_pb2.GradientRequest, gradient_call, tensors, _filled_gradient)
-
-
-def _filled_forward(call: ForwardCall, arrays: Sequence[Array]) -> ForwardCall:
-    return ForwardCall(arrays[0], training=call.training, deterministic=call.deterministic)
-
-
-def _filled_gradient(call: GradientCall, arrays: Sequence[Array]) -> GradientCall:
+def filled(call: Any, arrays: Sequence[Array]) -> Any:  # noqa: ANN401 - a call of the same class
+    """A call with other numbers in the tensors that it has: input, target and vector."""
+    if not isinstance(call, GradientCall):
+        return ForwardCall(arrays[0], training=call.training, deterministic=call.deterministic)
     value, *others = arrays
     loss = call.loss
     if loss is not None and loss.target is not None:
         loss = LossCall(loss.name, others.pop(0), loss.reduction, loss.arguments)
-    grad_output = None if call.grad_output is None else others.pop(0)
     return GradientCall(
         value,
         training=call.training,
         deterministic=call.deterministic,
         loss=loss,
-        grad_output=grad_output,
+        grad_output=None if call.grad_output is None else others.pop(0),
         wrt=call.wrt,
         per_sample=call.per_sample,
         return_output=call.return_output,
@@ -209,3 +203,33 @@ def _filled_gradient(call: GradientCall, arrays: Sequence[Array]) -> GradientCal
         per_sample_result=call.per_sample_result,
         max_norm=call.max_norm,
     )
+
+
+def forward_forms() -> Forms[ForwardCall]:
+    """Those of Forward."""
+    tensors: Mapping[_Path, Callable[[ForwardCall], Array]] = {("input", "data"): _input}
+    reading = Reading(inference_pb2.ForwardRequest, _told, Readable, forward_call, tensors, _is_lasting)
+    return Forms(reading)
+
+
+def gradient_forms() -> Forms[GradientCall]:
+    """Those of Gradient."""
+    tensors: Mapping[_Path, Callable[[GradientCall], Array | None]] = {
+        ("input", "data"): _input,
+        ("loss", "target", "data"): lambda call: None if call.loss is None else call.loss.target,
+        ("grad_output", "data"): lambda call: call.grad_output,
+    }
+    return Forms(Reading(inference_pb2.GradientRequest, _told, Readable, gradient_call, tensors, _is_lasting))
+
+
+def _input(call: ForwardCall) -> Array:
+    return call.input
+
+
+def _told(request: inference_pb2.ForwardRequest | inference_pb2.GradientRequest) -> tuple[str]:
+    return (request.model,)
+
+
+def _is_lasting(request: inference_pb2.ForwardRequest | inference_pb2.GradientRequest) -> bool:
+    # Who gives a seed or a version gives another one the next time.
+    return not (request.HasField("seed") or request.HasField("if_version"))

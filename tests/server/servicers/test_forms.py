@@ -1,20 +1,17 @@
 """Requests that are parsed by forms that were seen before mean what protocol buffers make of them."""
 
-from dataclasses import fields
-
 import hypothesis.extra.numpy as arrays
 import hypothesis.strategies as st
 import ml_dtypes
 import numpy as np
 import pytest
-from google.protobuf.message import DecodeError
 from hypothesis import given
 
 from gradserve import codec
 from gradserve.v1 import inference_pb2, tensor_pb2
-from gradserve_server.errors import InvalidArgument
 from gradserve_server.servicers.calls import forward_call, gradient_call
 from gradserve_server.servicers.forms import forward_forms, gradient_forms
+from tests.support.readings import outcome
 
 Forward, Gradient = inference_pb2.ForwardRequest, inference_pb2.GradientRequest
 
@@ -92,29 +89,6 @@ def messages(kind):
     """The bytes of requests, and of what are none."""
     in_any_order = st.lists(parts(kind), max_size=5).map(b"".join)
     return whole(kind).map(kind.SerializeToString) | in_any_order | cut(kind) | st.binary(max_size=8)
-
-
-def outcome(parse, data):
-    """What a request says, or how it is refused."""
-    try:
-        model, read = parse(data)
-    except DecodeError:
-        return "malformed"
-    try:
-        return model, told(read())
-    except InvalidArgument as refusal:
-        return model, refusal.field, str(refusal)
-
-
-def told(value):
-    """What a call says, so that it can be compared."""
-    if isinstance(value, np.ndarray):
-        return value.dtype, value.shape, value.tobytes(), value.flags.aligned
-    if isinstance(value, dict):
-        return {name: told(inner) for name, inner in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
-        return {field.name: told(getattr(value, field.name)) for field in fields(value)}
-    return repr(value)
 
 
 def by_protobuf(kind):
