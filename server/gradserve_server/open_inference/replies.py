@@ -61,11 +61,10 @@ def _answer(*parts: Part) -> bytes:
     return b"".join((head(_RESPONSE, sum(map(len, parts))), *parts))
 
 
-def _forward_parts(request: ModelInferRequest, result: ForwardResult, version: int) -> Iterator[Part]:
+def _forward_parts(request: ModelInferRequest, result: ForwardResult, version: int) -> tuple[Part, ...]:
     output = result.output
-    yield _forward_head(request.model_name, version, output.dtype, output.shape)
-    yield elements(output)
-    yield from _id(request.id)
+    start = _forward_head(request.model_name, version, output.dtype, output.shape)
+    return (start, elements(output), *_id(request.id))
 
 
 def _gradient_parts(request: ModelInferRequest, result: GradientResult, version: int) -> Iterator[Part]:
@@ -79,11 +78,11 @@ def _gradient_parts(request: ModelInferRequest, result: GradientResult, version:
     yield from _id(request.id)
 
 
-def _id(text: str) -> Iterator[bytes]:
-    if text:
-        encoded = text.encode()
-        yield head(_ID, len(encoded))
-        yield encoded
+def _id(text: str) -> tuple[bytes, ...]:
+    if not text:
+        return ()
+    encoded = text.encode()
+    return head(_ID, len(encoded)), encoded
 
 
 @lru_cache(REMEMBERED)
