@@ -81,11 +81,14 @@ class Forms(Generic[CallT]):
         if form is not None and form.fits(data):
             return self._readable(*form.told, partial(form.call, data))
         request = self._reading.request_type.FromString(data)
-        return self._readable(*self._reading.told(request), partial(self._read_first, request, data))
+        # Who waits to be computed keeps what reads his request: of a long one not the bytes, too.
+        is_long = len(data) > _LONGEST
+        read = partial(self._reading.read, request) if is_long else partial(self._read_first, request, data)
+        return self._readable(*self._reading.told(request), read)
 
     def _read_first(self, request: Any, data: bytes) -> CallT:  # noqa: ANN401 - of the type of its requests
         call = self._reading.read(request)
-        if len(data) <= _LONGEST and self._reading.lasting(request):
+        if self._reading.lasting(request):
             plain = _without(request, ())
             # Where the numbers are is known only of what has its fields in their order, and nothing else.
             if plain.SerializeToString(deterministic=True) == data:

@@ -1,5 +1,7 @@
 """Requests that are parsed by forms that were seen before mean what protocol buffers make of them."""
 
+import sys
+
 import hypothesis.extra.numpy as arrays
 import hypothesis.strategies as st
 import ml_dtypes
@@ -179,3 +181,14 @@ def test_more_forms_than_are_remembered_are_read():
     requests = [Forward(model="m", input=codec.encode(np.zeros(width, np.float16))) for width in range(2000)]
 
     check(Forward, [request.SerializeToString() for request in requests])
+
+
+def test_the_bytes_of_a_long_request_are_not_kept_beside_its_numbers():
+    forms = forward_forms()
+    data = Forward(model="m", input=codec.encode(np.zeros(2**20))).SerializeToString()
+    before = sys.getrefcount(data)
+
+    readable = forms.parse(data)
+
+    assert sys.getrefcount(data) == before
+    assert readable.read().input.shape == (2**20,)
