@@ -22,7 +22,7 @@ from tests.support.server import RunningServer, start_server
 
 MOST_CONNECTIONS = 32
 SECONDS_TO_LIVE = 10
-SERVE = [sys.executable, "-m", "gradserve", "serve"]
+SERVE = [sys.executable, "-m", "gradserve", "serve", "--ephemeral"]
 
 
 def address_of(server: RunningServer) -> tuple[str, int]:
@@ -195,7 +195,7 @@ def asked(address: str, path: str) -> tuple[int, str]:
 
 def test_a_second_server_on_the_same_port_does_not_start(server):
     address = server.http.removeprefix("http://")
-    command = [*SERVE, "--ephemeral", "--listen", "127.0.0.1:0", "--metrics-listen", address]
+    command = [*SERVE, "--listen", "127.0.0.1:0", "--metrics-listen", address]
     second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (second.returncode, second.stdout, len(second.stderr.splitlines())) == (1, "", 1)
     assert f"cannot listen on {address} for metrics" in second.stderr
