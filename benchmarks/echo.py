@@ -40,7 +40,6 @@ class Echo(grpc.GenericRpcHandler):
 
 
 def _method(reply: bytes) -> grpc.RpcMethodHandler[bytes, bytes]:
-
     async def answer(_request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         return reply
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ _MUCH: Final = 1024
 """Bytes beside the numbers that are too many to be kept."""
 
 CallT = TypeVar("CallT", bound=ForwardCall)
+MessageT = TypeVar("MessageT", bound=Message)
 
 _Key: TypeAlias = tuple[int, bytes]
 _Path: TypeAlias = tuple[str, ...]
@@ -71,7 +72,7 @@ class Forms(Generic[CallT]):
         self._readable = reading.readable
         self._forms: dict[_Key, _Form[CallT]] = {}
 
-    def parse(self, data: bytes) -> Any:  # noqa: ANN401 - what the servicer takes
+    def parse(self, data: bytes) -> object:
         """What stands for the request of some bytes.
 
         Raises:
@@ -86,7 +87,7 @@ class Forms(Generic[CallT]):
         read = partial(self._reading.read, request) if is_long else partial(self._read_first, request, data)
         return self._readable(*self._reading.told(request), read)
 
-    def _read_first(self, request: Any, data: bytes) -> CallT:  # noqa: ANN401 - of the type of its requests
+    def _read_first(self, request: Message, data: bytes) -> CallT:
         call = self._reading.read(request)
         if self._reading.lasting(request):
             plain = _without(request, ())
@@ -95,11 +96,10 @@ class Forms(Generic[CallT]):
                 self._remember(plain, data, call)
         return call
 
-    def _remember(self, request: Any, data: bytes, call: CallT) -> None:  # noqa: ANN401 - as above
-        found = {path: tensor(call) for path, tensor in self._reading.tensors.items()}
+    def _remember(self, request: Message, data: bytes, call: CallT) -> None:
         slots = []
-        for path, array in found.items():
-            if array is not None:
+        for path, tensor in self._reading.tensors.items():
+            if (array := tensor(call)) is not None:
                 end = _end(request, path)
                 slots.append(_Slot(end - array.nbytes, end, array.dtype, array.shape))
         # Each byte of a bool has to be looked at.
@@ -110,8 +110,8 @@ class Forms(Generic[CallT]):
         if sum(len(part) for _, part in parts) <= _MUCH:
             if len(self._forms) >= _REMEMBERED:
                 self._forms.clear()
-            told = self._reading.told(_without(request, found))
-            self._forms[_key(data)] = _Form(told, parts, slots, filled(call, [np.empty(0)] * len(slots)))
+            told = self._reading.told(_without(request, {path[0] for path in self._reading.tensors}))
+            self._forms[_key(data)] = _Form(told, parts, slots, _filled(call, [np.empty(0)] * len(slots)))
 
 
 class _Slot(NamedTuple):
@@ -149,7 +149,7 @@ class _Form(NamedTuple, Generic[CallT]):
         """The call of a request of this form."""
         # A slice is a copy, as aligned as torch wants it; parsing would make the same.
         arrays = [np.ndarray(shape, dtype, data[start:end]) for start, end, dtype, shape in self.slots]
-        call: CallT = filled(self.blank, arrays)
+        call: CallT = _filled(self.blank, arrays)
         return call
 
 
@@ -158,7 +158,7 @@ def _key(data: bytes) -> _Key:
     return len(data), data[: 2 + data[1]] if len(data) > 1 else b""
 
 
-def _end(message: Any, path: _Path) -> int:  # noqa: ANN401 - of any message
+def _end(message: Message, path: _Path) -> int:
     """Where a field ends in the bytes of a message, in which fields are in the order of their numbers."""
     name, *inner = path
     number = message.DESCRIPTOR.fields_by_name[name].number
@@ -167,25 +167,24 @@ def _end(message: Any, path: _Path) -> int:  # noqa: ANN401 - of any message
     for field, _ in message.ListFields():
         if field.number > number:
             until.ClearField(field.name)
-    end: int = until.ByteSize()
+    end = until.ByteSize()
     if inner:
         value: Message = getattr(message, name)
         end -= value.ByteSize() - _end(value, tuple(inner))
     return end
 
 
-def _without(message: Any, paths: Iterable[_Path]) -> Any:  # noqa: ANN401 - as above
+def _without(message: MessageT, fields: Iterable[str]) -> MessageT:
     """A message without some fields, and without what it has that such messages do not."""
     copy = type(message)()
     copy.CopyFrom(message)
     copy.DiscardUnknownFields()
-    for *outer, last in paths:
-        if all(copy.HasField(name) for name in outer[:1]):
-            reduce(getattr, outer, copy).ClearField(last)
+    for field in fields:
+        copy.ClearField(field)
     return copy
 
 
-def filled(call: Any, arrays: Sequence[Array]) -> Any:  # noqa: ANN401 - a call of the same class
+def _filled(call: Any, arrays: Sequence[Array]) -> Any:  # noqa: ANN401 - a call of the same class
     """A call with other numbers in the tensors that it has: input, target and vector."""
     if not isinstance(call, GradientCall):
         return ForwardCall(arrays[0], training=call.training, deterministic=call.deterministic)
