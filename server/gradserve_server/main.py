@@ -21,7 +21,7 @@ from gradserve_server.engine.network.mlp import check
 from gradserve_server.errors import DeviceFailed, ServiceError
 from gradserve_server.initial_models import initial_models
 from gradserve_server.logs import start_logging
-from gradserve_server.memory import keep_what_there_is
+from gradserve_server.memory import collect_less
 from gradserve_server.security.protection import Protection
 from gradserve_server.traces import Traces, start_traces
 
@@ -129,7 +129,7 @@ async def _start(server: Server, config: Config, signals: _Signals) -> bool:
         starting.cancel()
         await asyncio.wait([starting])
         return False
-    keep_what_there_is()
+    collect_less()
     _say(_start_line(starting.result(), server))
     _say(_storage_line(config))
     _say(f"metrics and health checks on http://{server.metrics_address}")

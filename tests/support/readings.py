@@ -27,5 +27,5 @@ def told(value):
     if isinstance(value, dict):
         return {name: told(inner) for name, inner in value.items()}
     if hasattr(value, "__dataclass_fields__"):
-        return {field.name: told(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: told(getattr(value, field.name)) for field in fields(value) if field.name != "form"}
     return repr(value)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from gradserve_server.engine.model import Model
-from gradserve_server.engine.network.rows import join, part, spans
+from gradserve_server.engine.network.rows import join, part, rows_of, spans
 from gradserve_server.engine.plans.input import InputPlan
 from gradserve_server.engine.refusals import torch_refusals
 from gradserve_server.engine.reply import check_reply
-from gradserve_server.engine.tensors import to_numpy, to_torch
+from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.engine.work import Work
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations.calls import ForwardCall
@@ -64,10 +64,7 @@ def _one(model: Model, work: ForwardWork) -> ForwardResult:
     """As `_together` of this work alone, in fewer steps: it is most of what a small model does."""
     plan = work.plan
     with torch_refusals("Forward", model.dtype, model.device):
-        value = to_torch(work.call.input, model.device)
-        if plan.reshaped:
-            value = value.reshape(-1, *plan.row)
-        output = to_numpy(model.stack.forward(value if value.dtype is model.dtype else value.to(model.dtype)))
+        output = to_numpy(model.stack.forward(rows_of(work.call.input, plan.row, model.dtype, model.device)))
     return ForwardResult(output.reshape(plan.output_shape) if plan.reshaped else output, None)
 
 

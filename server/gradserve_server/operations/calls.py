@@ -112,6 +112,8 @@ class GradientCall(ObjectiveCall):
         is_grads_batched: Whether `grad_output` holds one vector behind the other, each for a product of its own.
         per_sample_result: What becomes of the gradients of each row; None unless `per_sample` and said.
         max_norm: What they are clipped to; 0 unless they are.
+        form: Stands for all but the values of its tensors: calls with the same one have that in common. None where
+            nobody has compared them.
     """
 
     wrt: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ class GradientCall(ObjectiveCall):
     is_grads_batched: bool = False
     per_sample_result: PerSampleResult | None = None
     max_norm: float = 0.0
+    form: object | None = None
 
 
 @dataclass(slots=True, eq=False)

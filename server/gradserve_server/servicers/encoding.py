@@ -6,6 +6,7 @@ https://protobuf.dev/programming-guides/encoding.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -28,11 +29,9 @@ _SMALL: Final = 65_536
 """Bytes up to which one more copy costs less than a view."""
 
 
-def map_entry(field: int, name: str, array: Array) -> tuple[Part, ...]:
+def map_entry(field: int, name: str, array: Array) -> tuple[Part, Part]:
     """An entry of a field that maps names to tensors."""
-    key = name.encode()
-    entry = (head(_MAP_KEY, len(key)) + key, *tensor_field(_MAP_VALUE, array))
-    return (head(field, sum(map(len, entry))), *entry)
+    return _entry_head(field, name, array.dtype, array.shape), elements(array)
 
 
 def tensor_field(field: int, array: Array) -> tuple[Part, Part]:
@@ -48,12 +47,24 @@ def elements(array: Array) -> Part:
 
 
 @lru_cache(REMEMBERED)
+def _entry_head(field: int, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """All of an entry that comes before its tensor's data."""
+    key, tensor = name.encode(), tensor_head(_MAP_VALUE, dtype, shape)
+    start = head(_MAP_KEY, len(key)) + key + tensor
+    return head(field, len(start) + _size(dtype, shape)) + start
+
+
+@lru_cache(REMEMBERED)
 def tensor_head(field: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """All of a Tensor field that comes before its data."""
-    size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    size = _size(dtype, shape)
     start = tensor_pb2.Tensor(dtype=codec.dtype_from_name(dtype.name), shape=shape).SerializeToString()
     start += head(tensor_pb2.Tensor.DATA_FIELD_NUMBER, size)
     return head(field, len(start) + size) + start
+
+
+def _size(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    return dtype.itemsize * math.prod(shape)
 
 
 @lru_cache(REMEMBERED)

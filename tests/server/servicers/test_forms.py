@@ -1,16 +1,20 @@
 """Requests that are parsed by forms that were seen before mean what protocol buffers make of them."""
 
 import sys
+from contextlib import suppress
 
 import hypothesis.extra.numpy as arrays
 import hypothesis.strategies as st
 import ml_dtypes
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 
 from gradserve import codec
 from gradserve.v1 import inference_pb2, tensor_pb2
+from gradserve_server.engine.plans.signature import signature_of
+from gradserve_server.errors import ServiceError
 from gradserve_server.servicers.calls import forward_call, gradient_call
 from gradserve_server.servicers.forms import forward_forms, gradient_forms
 from tests.support.readings import outcome
@@ -119,6 +123,16 @@ def test_what_was_seen_before_changes_nothing_of_a_forward(requests):
 @given(st.lists(messages(Gradient), max_size=30))
 def test_what_was_seen_before_changes_nothing_of_a_gradient(requests):
     check(Gradient, [data for data in requests for _ in range(2)])
+
+
+@given(st.lists(messages(Gradient), min_size=1, max_size=30))
+def test_gradients_of_one_form_have_all_but_their_numbers_in_common(requests):
+    forms, seen = gradient_forms(), {}
+    for data in [data for data in requests for _ in range(3)]:
+        with suppress(DecodeError, ServiceError):
+            call = forms.parse(data).read()
+            common = signature_of(call), call.max_norm, call.seed, call.if_version
+            assert call.form is None or seen.setdefault(call.form, common) == common
 
 
 @pytest.mark.parametrize(

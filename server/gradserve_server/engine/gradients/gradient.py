@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from gradserve_server.engine.gradients.batch import compute_batch
+from gradserve_server.engine.gradients.lone import compute_lone
 from gradserve_server.engine.gradients.objective import Objective, objective_of
 from gradserve_server.engine.gradients.per_sample import per_sample_gradients
 from gradserve_server.engine.gradients.work import Answer, GradientWork
@@ -14,8 +15,6 @@ from gradserve_server.engine.losses.target_values import check_target
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.pullback import Pullback
 from gradserve_server.engine.network.rows import join
-from gradserve_server.engine.plans.gradient_options import check_max_norm
-from gradserve_server.engine.plans.signature import signature_of
 from gradserve_server.engine.tensors import to_numpy, torch_dtype
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations.calls import GradientCall
@@ -29,8 +28,7 @@ def prepare(model: Model, call: GradientCall) -> GradientWork:
     Raises:
         ServiceError: If it is refused.
     """
-    check_max_norm(call)
-    plan = model.gradient_plans.plan(signature_of(call))
+    plan = model.gradient_plans.plan(call)
     ignored = 0
     if plan.loss is not None and call.loss is not None:
         ignored = check_target(plan.loss, call.loss)
@@ -46,7 +44,9 @@ def compute(model: Model, works: Sequence[GradientWork]) -> list[GradientResult 
         The result of each, or why it is refused.
     """
     try:
-        return [_alone(model, works[0])] if works[0].key is None else compute_batch(model, works)
+        if works[0].key is None:
+            return [_alone(model, works[0])]
+        return [compute_lone(model, works[0])] if len(works) == 1 else compute_batch(model, works)
     except ServiceError as refusal:
         if len(works) == 1:
             return [refusal]

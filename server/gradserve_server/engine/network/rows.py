@@ -23,12 +23,18 @@ def join(arrays: Sequence[Array], row: Shape, dtype: torch.dtype, device: torch.
     One that needs no conversion keeps its memory: what comes of this is not to be written to.
     """
     if len(arrays) == 1:
-        joined = to_torch(arrays[0].reshape(-1, *row), device)
-    elif len({array.dtype for array in arrays}) == 1:
+        return rows_of(arrays[0], row, dtype, device)
+    if len({array.dtype for array in arrays}) == 1:
         joined = to_torch(_behind_each_other(arrays, row), device)
     else:
         joined = torch.cat([to_torch(array.reshape(-1, *row), device).to(dtype) for array in arrays])
     return joined if joined.dtype == dtype else joined.to(dtype)
+
+
+def rows_of(array: Array, row: Shape, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What `join` makes of a single array."""
+    rows = to_torch(array if array.ndim == len(row) + 1 else array.reshape(-1, *row), device)
+    return rows if rows.dtype is dtype else rows.to(dtype)
 
 
 def _behind_each_other(arrays: Sequence[Array], row: Shape) -> Array:

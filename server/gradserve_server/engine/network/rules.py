@@ -7,7 +7,6 @@ counts rows that stand for themselves.
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
-from gradserve_server.engine.network.derivatives import DERIVATIVES, IN_PLACE
+from gradserve_server.engine.network.derivatives import DERIVATIVES, IN_PLACE, Derivative
 
 _NOTHING_IN_EVALUATION = (nn.Dropout, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _ROWS_AND_FEATURES = 2
@@ -24,22 +23,18 @@ _ROWS_AND_FEATURES = 2
 _MOST_ELEMENTS = 2**22
 
 
-class Rule(ABC):
+class Rule:
     """What a stack asks of a layer; by default of one without parameters.
 
     Attributes:
         parameters: The names that its parameters have in the model.
+        forward: The layer's output for an input [N, ...].
+        grad_input: The gradient of the input, given that of the output, the input and the output.
     """
 
     parameters: AbstractSet[str] = frozenset()
-
-    @abstractmethod
-    def forward(self, value: Tensor) -> Tensor:
-        """The layer's output for an input [N, ...]."""
-
-    @abstractmethod
-    def grad_input(self, grad_output: Tensor, value: Tensor, output: Tensor, /) -> Tensor:
-        """The gradient of the input `value`, given the output and its gradient."""
+    forward: Callable[[Tensor], Tensor]
+    grad_input: Derivative
 
     def grad_parameters(self, _grad_output: Tensor, _value: Tensor, _names: AbstractSet[str], /) -> dict[str, Tensor]:
         """The gradients, summed over all rows, of those of its parameters that are named."""
@@ -151,16 +146,8 @@ class ActivationRule(Rule):
 
     def __init__(self, layer: nn.Module, *, overwrites: bool) -> None:
         kind = type(layer)
-        self._apply = IN_PLACE[kind] if overwrites and kind in IN_PLACE else layer.forward
-        self._derivative = DERIVATIVES[kind](layer)
-
-    def forward(self, value: Tensor) -> Tensor:
-        """As the layer."""
-        return self._apply(value)
-
-    def grad_input(self, grad_output: Tensor, value: Tensor, output: Tensor, /) -> Tensor:
-        """By torch's kernel."""
-        return self._derivative(grad_output, value, output)
+        self.forward = IN_PLACE[kind] if overwrites and kind in IN_PLACE else layer.forward
+        self.grad_input = DERIVATIVES[kind](layer)
 
 
 class AutogradRule(Rule):

@@ -86,6 +86,12 @@ class Stack:
 
         return self._back(values, grad_output, wanted, collect, to_input=to_input), gradients
 
+    def grad_input(self, values: Sequence[Tensor], grad_output: Tensor) -> Tensor:
+        """As `backward`, the gradient of the input and no other."""
+        for index in range(len(self._rules) - 1, -1, -1):
+            grad_output = self._rules[index].grad_input(grad_output, values[index], values[index + 1])
+        return grad_output
+
     def backward_of_groups(
         self,
         values: Sequence[Tensor],

@@ -15,13 +15,13 @@ from gradserve_server.engine.losses.binding import BoundLoss
 from gradserve_server.engine.losses.rows import RowLoss, row_loss
 from gradserve_server.engine.network.mlp import Blueprint
 from gradserve_server.engine.network.shapes import Shape
-from gradserve_server.engine.plans.gradient_options import check_options
+from gradserve_server.engine.plans.gradient_options import check_max_norm, check_options
 from gradserve_server.engine.plans.input import InputPlan, InputPlans
 from gradserve_server.engine.plans.objective import bind_objective
-from gradserve_server.engine.plans.signature import Signature
+from gradserve_server.engine.plans.signature import Signature, signature_of
 from gradserve_server.engine.reply import check_reply
 from gradserve_server.errors import InvalidArgument, ResourceExhausted
-from gradserve_server.operations.calls import PerSampleResult
+from gradserve_server.operations.calls import GradientCall, PerSampleResult
 from gradserve_server.selection import Selection, select
 
 _REMEMBERED = 256
@@ -84,13 +84,26 @@ class GradientPlans:
         self._limits = limits
         self._sizes = {name: parameter.numel() for name, parameter in blueprint.skeleton.named_parameters()}
         self._remembered = lru_cache(_REMEMBERED)(self._plan)
+        self._of_forms: dict[object, GradientPlan] = {}
 
-    def plan(self, signature: Signature) -> GradientPlan:
-        """The plan of a request with this signature.
+    def plan(self, call: GradientCall) -> GradientPlan:
+        """The plan of a request.
 
         Raises:
-            ServiceError: If such a request is refused.
+            ServiceError: If it is refused.
         """
+        if (form := call.form) is None:
+            return self._looked_up(call)
+        if (plan := self._of_forms.get(form)) is None:
+            plan = self._looked_up(call)
+            if len(self._of_forms) >= _REMEMBERED:
+                self._of_forms.clear()
+            self._of_forms[form] = plan
+        return plan
+
+    def _looked_up(self, call: GradientCall) -> GradientPlan:
+        check_max_norm(call)
+        signature = signature_of(call)
         length = sum(map(len, signature.wrt))
         return self._remembered(signature) if length <= _LONGEST_REMEMBERED else self._plan(signature)
 
