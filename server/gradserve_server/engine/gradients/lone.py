@@ -12,7 +12,7 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.rows import rows_of
 from gradserve_server.engine.network.stack import Segment
 from gradserve_server.engine.refusals import torch_refusals
-from gradserve_server.engine.tensors import to_numpy, torch_dtype
+from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations.arrays import Array
 from gradserve_server.operations.results import GradientResult
@@ -46,7 +46,7 @@ def _loss(model: Model, work: GradientWork, output: Tensor) -> tuple[Array | Non
 
 
 def _gradients(model: Model, work: GradientWork, values: Sequence[Tensor], grad_output: Tensor) -> Mapping[str, Array]:
-    plan, own = work.plan, work.call.input
+    plan = work.plan
     gradients: dict[str, Array] = {}
     if plan.names:
         segments = (Segment(None, plan.names),)
@@ -55,6 +55,7 @@ def _gradients(model: Model, work: GradientWork, values: Sequence[Tensor], grad_
     else:
         grad_input = model.stack.grad_input(values, grad_output)
     if plan.selection.input:
-        rows = to_numpy(grad_input.to(torch_dtype(own.dtype)))
-        gradients[INPUT] = rows.reshape(own.shape) if plan.input.reshaped else rows
+        dtype = plan.input.dtype
+        rows = to_numpy(grad_input if grad_input.dtype is dtype else grad_input.to(dtype))
+        gradients[INPUT] = rows.reshape(work.call.input.shape) if plan.input.reshaped else rows
     return gradients

@@ -8,9 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from gradserve_server.engine.network.mlp import Blueprint
 from gradserve_server.engine.network.shapes import Shape, Shapes
+from gradserve_server.engine.tensors import torch_dtype
 from gradserve_server.errors import InvalidArgument
 from gradserve_server.operations.arrays import FLOATING
 
@@ -30,6 +32,7 @@ class InputPlan:
         output_shape: The shape of the output.
         elements: Of the outputs of all layers together.
         reshaped: Whether the input has another shape than [count, *row].
+        dtype: The input's.
     """
 
     row: Shape
@@ -39,6 +42,7 @@ class InputPlan:
     output_shape: Shape
     elements: int
     reshaped: bool
+    dtype: torch.dtype
 
 
 class InputPlans:
@@ -66,4 +70,5 @@ class InputPlans:
         row = () if alone else self._blueprint.row_shape(shape)
         rows = math.prod(shape[:-1])
         count = math.prod(shape) // math.prod(row)
-        return InputPlan(row, count, rows, rows * self._parameters, *passage, shape != (count, *row))
+        reshaped = shape != (count, *row)
+        return InputPlan(row, count, rows, rows * self._parameters, *passage, reshaped, torch_dtype(dtype))
