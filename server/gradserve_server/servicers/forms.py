@@ -204,7 +204,7 @@ def _filled(call: Any, arrays: Sequence[Array]) -> Any:  # noqa: ANN401 - a call
         is_grads_batched=call.is_grads_batched,
         per_sample_result=call.per_sample_result,
         max_norm=call.max_norm,
-        # Of the blank it is a new one, of the others the blank's.
+        # What is filled from a blank is of its form; a blank itself is of a new one.
         form=call.form or object(),
     )
 

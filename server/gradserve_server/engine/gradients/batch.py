@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from gradserve_server.engine.gradients.evaluation import Evaluation, evaluate
@@ -14,7 +14,7 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.rows import join, part, spans
 from gradserve_server.engine.network.stack import Segment
 from gradserve_server.engine.refusals import torch_refusals
-from gradserve_server.engine.tensors import to_numpy, torch_dtype
+from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations.arrays import Array
 from gradserve_server.operations.results import GradientResult, are_finite
@@ -55,14 +55,14 @@ class _Shared(NamedTuple):
     """
 
     output: Array | None
-    grad_inputs: Mapping[np.dtype[Any], Array]
+    grad_inputs: Mapping[torch.dtype, Array]
     finite: bool
 
 
 def _shared(works: Sequence[GradientWork], evaluation: Evaluation, output: Tensor, grad_input: Tensor) -> _Shared:
     outputs = to_numpy(output) if any(work.call.return_output for work in works) else None
-    dtypes = {work.call.input.dtype for work in works if work.plan.selection.input}
-    grad_inputs = {dtype: to_numpy(grad_input.to(torch_dtype(dtype))) for dtype in dtypes}
+    dtypes = {work.plan.input.dtype for work in works if work.plan.selection.input}
+    grad_inputs = {dtype: to_numpy(grad_input.to(dtype)) for dtype in dtypes}
     finite = are_finite(outputs, *grad_inputs.values(), *evaluation.values)
     return _Shared(outputs, grad_inputs, finite)
 
@@ -73,11 +73,9 @@ def _result(
     call, plan = work.call, work.plan
     gradients: dict[str, Array] = {name: to_numpy(found[name]) for name in plan.selection.parameters}
     if plan.selection.input:
-        gradients[INPUT] = part(shared.grad_inputs[call.input.dtype], rows).reshape(call.input.shape)
+        gradients[INPUT] = part(shared.grad_inputs[plan.input.dtype], rows).reshape(call.input.shape)
     output = None
     if call.return_output and shared.output is not None:
         output = part(shared.output, rows).reshape(plan.input.output_shape)
-    value = None
-    if plan.loss is not None:
-        value = loss.reshape(plan.loss.value_shape if call.grad_output is not None else ())
+    value = None if plan.loss_shape is None else loss.reshape(plan.loss_shape)
     return GradientResult(value, output, gradients, None, known_finite=shared.finite and not plan.names)

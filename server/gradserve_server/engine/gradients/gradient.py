@@ -15,7 +15,7 @@ from gradserve_server.engine.losses.target_values import check_target
 from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.pullback import Pullback
 from gradserve_server.engine.network.rows import join
-from gradserve_server.engine.tensors import to_numpy, torch_dtype
+from gradserve_server.engine.tensors import to_numpy
 from gradserve_server.errors import ServiceError
 from gradserve_server.operations.calls import GradientCall
 from gradserve_server.operations.results import GradientResult
@@ -100,5 +100,5 @@ def traced_gradients(model: Model, work: GradientWork, objective: Objective) -> 
     )
     gradients = {name: found[name][:, 0] for name in selection.parameters}
     if selection.input:
-        gradients[INPUT] = grad_input.to(torch_dtype(call.input.dtype)).reshape(-1, *call.input.shape)
+        gradients[INPUT] = grad_input.to(plan.input.dtype).reshape(-1, *call.input.shape)
     return Answer(value, leaf, gradients)

@@ -36,13 +36,13 @@ def compute_lone(model: Model, work: GradientWork) -> GradientResult:
 
 def _loss(model: Model, work: GradientWork, output: Tensor) -> tuple[Array | None, Tensor]:
     """The loss, if there is one, and the gradient of the output's rows."""
-    call, bound = work.call, work.plan.loss
-    if bound is None and call.grad_output is not None:
-        return None, rows_of(call.grad_output, output.shape[1:], model.dtype, model.device)
+    vector, shape = work.call.grad_output, work.plan.loss_shape
+    if shape is None and vector is not None:
+        return None, rows_of(vector, output.shape[1:], model.dtype, model.device)
     (loss,), _, grad_output = evaluate(model, (work,), output)
     if isinstance(loss, ServiceError):
         raise loss
-    return loss.reshape(() if bound is None or call.grad_output is None else bound.value_shape), grad_output
+    return None if shape is None else loss.reshape(shape), grad_output
 
 
 def _gradients(model: Model, work: GradientWork, values: Sequence[Tensor], grad_output: Tensor) -> Mapping[str, Array]:

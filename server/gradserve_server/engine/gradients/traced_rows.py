@@ -16,7 +16,6 @@ from gradserve_server.engine.model import Model
 from gradserve_server.engine.network.pullback import Pullback
 from gradserve_server.engine.network.rows import join
 from gradserve_server.engine.network.stack import Segment
-from gradserve_server.engine.tensors import torch_dtype
 from gradserve_server.operations.calls import PerSampleResult
 from gradserve_server.selection import INPUT
 
@@ -50,7 +49,7 @@ def _gradients(model: Model, work: GradientWork, values: list[Tensor], grad_outp
     )
     gradients = {name: found[name][0] for name in selection.parameters}
     if selection.input:
-        gradients[INPUT] = grad_input.to(torch_dtype(work.call.input.dtype)).reshape(shape)
+        gradients[INPUT] = grad_input.to(work.plan.input.dtype).reshape(shape)
     return gradients
 
 
@@ -59,7 +58,7 @@ def _norms(model: Model, work: GradientWork, values: list[Tensor], grad_output: 
     grad_input, norms = model.stack.norms_of_groups(values, grad_output, samples, work.plan.names, to_input=to_input)
     if to_input:
         # Of what would be returned, which may have been rounded.
-        returned = grad_input.to(torch_dtype(work.call.input.dtype)).to(model.dtype)
+        returned = grad_input.to(work.plan.input.dtype).to(model.dtype)
         norms.append(torch.linalg.vector_norm(returned.reshape(samples, -1), dim=1))
     total: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     return total

@@ -52,6 +52,7 @@ class GradientPlan:
         names: The names of the selected parameters.
         loss: What they differentiate; None for the output itself.
         row_loss: The same where rows of several requests can be evaluated in one go; else None.
+        loss_shape: The shape of the loss in the reply, but for gradients of each row; None without a loss.
         values: How many values a mean is taken of.
     """
 
@@ -63,6 +64,7 @@ class GradientPlan:
     names: AbstractSet[str]
     loss: BoundLoss | None
     row_loss: RowLoss | None
+    loss_shape: Shape | None
     values: int
 
 
@@ -132,6 +134,7 @@ class GradientPlans:
             names=frozenset(selection.parameters),
             loss=loss,
             row_loss=_row_loss(signature, loss, input_plan.row),
+            loss_shape=None if loss is None else loss.value_shape if signature.grad_output is not None else (),
             values=math.prod(input_plan.output_shape if loss is None else loss.value_shape),
         )
 
