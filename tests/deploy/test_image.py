@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from tests.deploy.engine import ROOT, docker
 from tests.docs.test_tables import rows
+from tests.support.server import IMAGE_ENVIRONMENT
 from tests.support.waiting import seconds_until
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -77,6 +79,23 @@ def test_nothing_is_in_it_that_no_server_runs(image: str):
     # As root, who may look everywhere.
     look = "find / -xdev ( -path /build -o -path */.cache/pip -o -path /opt/*/tests -o -path /opt/*/pip )"
     assert docker("run", "--rm", "--user", "0", "--entrypoint", *look.split()[:1], image, *look.split()[1:]) == ""
+
+
+def complaint(experiments: str) -> str:
+    """What gRPC prints where it is asked for them."""
+    environ = {**os.environ, "GRPC_EXPERIMENTS": experiments, "GRPC_VERBOSITY": "error"}
+    command = [sys.executable, "-c", "import grpc.aio; grpc.aio.init_grpc_aio()"]
+    return subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True, check=True).stderr
+
+
+def test_grpc_knows_what_the_image_asks_of_it():
+    assert "Unknown experiment" in complaint("-no_such_thing")
+    assert complaint(IMAGE_ENVIRONMENT["GRPC_EXPERIMENTS"]) == ""
+
+
+def test_the_servers_of_these_tests_listen_as_the_image_does(image: str):
+    told = docker("image", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", image).split()
+    assert IMAGE_ENVIRONMENT.items() <= dict(line.split("=", 1) for line in told).items()
 
 
 def test_it_does_not_start_unprotected_until_it_is_told_that_nobody_else_can_reach_it(image: str):
