@@ -17,7 +17,9 @@ _SECONDS = 20
 
 def lines(server: RunningServer, logger: str = "") -> list[Line]:
     """Those of one logger, or all. What is no JSON is of standard output, where the server says that it listens."""
-    found = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    # Without the one that is just being written.
+    whole = server.log().rpartition("\n")[0]
+    found = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
     return [line for line in found if line["logger"].startswith(logger)]
 
 
