@@ -15,12 +15,13 @@ from typing import Self
 
 _LISTENING = re.compile(rb" listening on (\S+),")
 _SAMPLE_SECONDS = 0.01
-_ENVIRONMENT = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
-"""That of the image."""
 _STOP_SECONDS = 60
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """This clone of the repository."""
+
+IMAGE_ENVIRONMENT = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
+"""What the image says to gRPC."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def running(
     """
     command = [*pinned(cores), sys.executable, "-m", module, *arguments]
     path = [str(checkout / folder) for folder in ("client", "server", ".")]
-    environ = {**_ENVIRONMENT, **os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    environ = {**IMAGE_ENVIRONMENT, **os.environ, "PYTHONPATH": os.pathsep.join(path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:  # noqa: S603 - what to measure
         try:
             found = _LISTENING.search(process.stdout.readline() if process.stdout else b"")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import IMAGE_ENVIRONMENT
 from tests.deploy.engine import ROOT, docker
 from tests.docs.test_tables import rows
-from tests.support.server import IMAGE_ENVIRONMENT
 from tests.support.waiting import seconds_until
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -93,7 +93,7 @@ def test_grpc_knows_what_the_image_asks_of_it():
     assert complaint(IMAGE_ENVIRONMENT["GRPC_EXPERIMENTS"]) == ""
 
 
-def test_the_servers_of_these_tests_listen_as_the_image_does(image: str):
+def test_the_servers_of_the_benchmarks_listen_as_the_image_does(image: str):
     told = docker("image", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", image).split()
     assert IMAGE_ENVIRONMENT.items() <= dict(line.split("=", 1) for line in told).items()
 

@@ -56,7 +56,7 @@ Attack = Callable[[Open], list[Http2Peer]]
 
 
 @pytest.fixture(scope="module")
-def cutting() -> Iterator[RunningServer]:
+def cutting(listening: None) -> Iterator[RunningServer]:
     """A server that soon cuts off its peers, with a model of 33 MB."""
     limits = {"max_idle": IDLE, "max_age": AGE, "max_age_grace": GRACE}
     flags = [word for name, value in limits.items() for word in ("--set", f"connections.{name}={value}")]

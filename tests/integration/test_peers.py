@@ -30,7 +30,7 @@ def served(**connections: float) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def asking() -> Iterator[RunningServer]:
+def asking(listening: None) -> Iterator[RunningServer]:
     """A server that soon asks whether a client is still there."""
     with start_server(*served(keepalive_time=SOON, keepalive_timeout=SOON)) as server:
         yield server
@@ -38,7 +38,7 @@ def asking() -> Iterator[RunningServer]:
 
 
 @pytest.fixture(scope="module")
-def short_lived() -> Iterator[RunningServer]:
+def short_lived(listening: None) -> Iterator[RunningServer]:
     """A server whose connections do not get old."""
     with start_server("--examples", *served(max_age=2 * SOON, max_age_grace=SOON)) as server:
         with gradserve.Client(server.target) as client:
@@ -47,12 +47,12 @@ def short_lived() -> Iterator[RunningServer]:
         assert "Traceback" not in server.log()
 
 
-def test_a_peer_that_connects_and_says_nothing_is_cut_off():
+def test_a_peer_that_connects_and_says_nothing_is_cut_off(listening: None):
     with start_server(*served(handshake_timeout=SOON)) as server, http2_peer(server.target) as peer:
         peer.seconds_until_closed(within=LATE)
 
 
-def test_a_connection_without_a_call_is_closed():
+def test_a_connection_without_a_call_is_closed(listening: None):
     with start_server(*served(max_idle=SOON)) as server, http2_peer(server.target) as peer:
         peer.greet()
         peer.seconds_until_closed(within=LATE)
@@ -71,7 +71,7 @@ def test_a_peer_that_is_silent_but_there_stays(asking: RunningServer):
         assert peer.answer_pings(6, within=6 * LATE)
 
 
-def test_a_connection_beyond_the_limit_is_closed_until_another_has_ended():
+def test_a_connection_beyond_the_limit_is_closed_until_another_has_ended(listening: None):
     with start_server(*served(max_connections=2)) as server:
         with http2_peer(server.target) as first, http2_peer(server.target) as second:
             assert all(is_served(peer) for peer in (first, second))

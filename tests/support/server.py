@@ -19,8 +19,6 @@ GRADSERVE = (sys.executable, "-W", "error", "-m", "gradserve")
 FAILING_GRADSERVE = (sys.executable, "-W", "error", str(Path(__file__).with_name("failing_gradserve.py")))
 WRONG_GRADSERVE = (sys.executable, "-W", "error", str(Path(__file__).with_name("wrong_gradserve.py")))
 _NO_PICKLE = Path(__file__).with_name("no_pickle")
-IMAGE_ENVIRONMENT = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
-"""What the image says to gRPC."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,9 @@ class RunningServer:
 
 
 def server_environment(more: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment, with the image's, and with what forbids a Python process to read pickles."""
+    """This process's environment, with what forbids a Python process to read pickles."""
     path = [str(_NO_PICKLE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**IMAGE_ENVIRONMENT, **os.environ, "PYTHONPATH": os.pathsep.join(path), **more}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **more}
 
 
 @contextmanager
