@@ -54,7 +54,7 @@ class Inference:
         """
         reply: bytes | asyncio.Future[bytes] | None = None
         try:
-            reply = self._submit(readable.request, readable.read, context, _REPLY)
+            reply = self._submit(readable.request, readable.read, CallOrigin(context, self._identity), _REPLY)
             return reply if isinstance(reply, bytes) else await reply
         except ServiceError as refusal:
             raise infer_refusal(refusal, readable.request) from refusal
@@ -65,9 +65,10 @@ class Inference:
     def answers(self, requests: AsyncIterator[ModelInferRequest], context: Context) -> AsyncIterator[bytes]:
         """The bytes of ModelStreamInferResponses, in the order of the requests."""
         status_ends = _STATUS_ENDS_STREAM in tuple(context.invocation_metadata() or ())
+        call = CallOrigin(context, self._identity)
 
         def submit(request: ModelInferRequest) -> bytes | asyncio.Future[bytes]:
-            return self._submit(request, partial(infer_call, request), context, _ANSWER)
+            return self._submit(request, partial(infer_call, request), call, _ANSWER)
 
         def refuse(request: ModelInferRequest, error: Exception) -> bytes:
             told = infer_refusal(error, request) if isinstance(error, ServiceError) else error
@@ -79,16 +80,15 @@ class Inference:
         return self._streams.answers(requests, submit, context, refuse, ordered=True)
 
     def _submit(
-        self, request: ModelInferRequest, read: Callable[[], Any], context: Context, writers: _Writers
+        self, request: ModelInferRequest, read: Callable[[], Any], call: Origin, writers: _Writers
     ) -> bytes | asyncio.Future[bytes]:
         model, of_gradient = split(request.model_name)
-        origin = self._origin(request, context)
+        origin = _origin(request, call)
         if of_gradient:
             return self._dispatcher.submit(Request(model, GRADIENT, read, partial(writers.gradient, request), origin))
         return self._dispatcher.submit(Request(model, FORWARD, read, partial(writers.forward, request), origin))
 
-    def _origin(self, request: ModelInferRequest, context: Context) -> Origin:
-        seconds = timeout_of(request.parameters) if request.parameters else None
-        if seconds is None:
-            return CallOrigin(context, self._identity)
-        return ItemOrigin(context, self._identity, seconds)
+
+def _origin(request: ModelInferRequest, call: Origin) -> Origin:
+    seconds = timeout_of(request.parameters) if request.parameters else None
+    return call if seconds is None else ItemOrigin(call, seconds)

@@ -82,9 +82,10 @@ class InferenceServicer:
         self, requests: AsyncIterator[inference_pb2.ForwardStreamRequest], context: Context
     ) -> AsyncIterator[bytes]:
         """Answer requests of Forward as they come; the answers are the bytes of ForwardStreamResponses."""
+        call = CallOrigin(context, self._identity)
 
         def submit(item: inference_pb2.ForwardStreamRequest) -> _Reply:
-            origin = _item_origin(item, context, self._identity)
+            origin = _item_origin(item, call)
             read, reply = partial(forward_call, item.request), partial(forward_answer, item.id)
             return self._dispatcher.submit(Request(item.request.model, FORWARD, read, reply, origin))
 
@@ -94,9 +95,10 @@ class InferenceServicer:
         self, requests: AsyncIterator[inference_pb2.GradientStreamRequest], context: Context
     ) -> AsyncIterator[bytes]:
         """Answer requests of Gradient as they come; the answers are the bytes of GradientStreamResponses."""
+        call = CallOrigin(context, self._identity)
 
         def submit(item: inference_pb2.GradientStreamRequest) -> _Reply:
-            origin = _item_origin(item, context, self._identity)
+            origin = _item_origin(item, call)
             read, reply = partial(gradient_call, item.request), partial(gradient_answer, item.id)
             return self._dispatcher.submit(Request(item.request.model, GRADIENT, read, reply, origin))
 
@@ -115,12 +117,8 @@ class InferenceServicer:
 
 
 def _item_origin(
-    item: inference_pb2.ForwardStreamRequest | inference_pb2.GradientStreamRequest,
-    context: Context,
-    identity: Callable[[Context], str],
+    item: inference_pb2.ForwardStreamRequest | inference_pb2.GradientStreamRequest, call: Origin
 ) -> Origin:
     if not item.HasField("request"):
         raise InvalidArgument("required", field="request")
-    if not item.HasField("timeout"):
-        return CallOrigin(context, identity)
-    return ItemOrigin(context, identity, item.timeout.seconds + item.timeout.nanos * 1e-9)
+    return ItemOrigin(call, item.timeout.seconds + item.timeout.nanos * 1e-9) if item.HasField("timeout") else call

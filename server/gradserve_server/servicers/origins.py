@@ -5,22 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from gradserve_server.batching.request import Origin
 from gradserve_server.rpc import Context
 
 
 class CallOrigin:
-    """The origin of a request, read off its call when asked."""
+    """The origin of a request, or of all requests of a stream, read off the call when asked."""
 
-    __slots__ = ("_context", "_identity")
+    __slots__ = ("_caller", "_context", "_identity")
 
     def __init__(self, context: Context, identity: Callable[[Context], str]) -> None:
         self._context = context
         self._identity = identity
+        self._caller: str | None = None
 
     @property
     def caller(self) -> str:
         """His identity. Without token and certificate that is an address: each connection is a caller of its own."""
-        return self._identity(self._context)
+        if self._caller is None:
+            self._caller = self._identity(self._context)
+        return self._caller
 
     @property
     def seconds_left(self) -> float | None:
@@ -28,24 +32,28 @@ class CallOrigin:
         return self._context.time_remaining()
 
 
-class ItemOrigin(CallOrigin):
-    """The origin of one request of a stream, which may have less time than the stream."""
+class ItemOrigin:
+    """The origin of one request, which may have less time than its call."""
 
-    __slots__ = ("_deadline",)
+    __slots__ = ("_call", "_deadline")
 
-    def __init__(self, context: Context, identity: Callable[[Context], str], timeout: float) -> None:
+    def __init__(self, call: Origin, timeout: float) -> None:
         """Take note of the time.
 
         Args:
-            context: The stream's.
-            identity: Gives the caller of a stream.
+            call: Where its call comes from.
             timeout: The seconds that the request has from now on.
         """
-        super().__init__(context, identity)
+        self._call = call
         self._deadline = time.monotonic() + timeout
 
     @property
+    def caller(self) -> str:
+        """That of the call."""
+        return self._call.caller
+
+    @property
     def seconds_left(self) -> float:
-        """The time to the request's own deadline, or to the stream's where that is nearer."""
-        own, of_stream = self._deadline - time.monotonic(), super().seconds_left
-        return own if of_stream is None else min(own, of_stream)
+        """The time to the request's own deadline, or to the call's where that is nearer."""
+        own, of_call = self._deadline - time.monotonic(), self._call.seconds_left
+        return own if of_call is None else min(own, of_call)

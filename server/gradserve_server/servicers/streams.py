@@ -71,7 +71,7 @@ class Streams:
             stream.stop()
 
 
-@dataclass
+@dataclass(slots=True)
 class _Turn:
     """One request, and its answer once that is found."""
 
@@ -92,7 +92,8 @@ class _Stream:
         self._unanswered = 0
         self._answers: deque[bytes] = deque()
         self._room = asyncio.Event()
-        self._news = asyncio.Event()
+        # There while the writer waits for answers, or for the end.
+        self._news: asyncio.Future[None] | None = None
         self._waiting: set[asyncio.Future[bytes]] = set()
         self._reading = True
         self._end: BaseException | None = None
@@ -107,8 +108,8 @@ class _Stream:
         while self._reading or self._waiting or self._answers:
             # Not for each answer: many come at the same time.
             if not self._answers:
-                self._news.clear()
-                await self._news.wait()
+                self._news = asyncio.get_running_loop().create_future()
+                await self._news
             while self._answers:
                 yield self._answers.popleft()
                 self._unanswered -= 1
@@ -140,7 +141,7 @@ class _Stream:
             stopping = Unavailable("the server is stopping", reason="STOPPING")
             self._end = stopping if reader.cancelled() else reader.exception()
         # The writer may have nothing to wait for any more.
-        self._news.set()
+        self._wake()
 
     def _take(self, item: object) -> None:
         turn = _Turn(item)
@@ -174,7 +175,7 @@ class _Stream:
             self._end = end
             self.give_up()
             # As above.
-            self._news.set()
+            self._wake()
         else:
             self._give(turn, answer)
 
@@ -186,4 +187,9 @@ class _Stream:
             while self._turns and (first := self._turns[0].answer) is not None:
                 self._answers.append(first)
                 self._turns.popleft()
-        self._news.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have the writer look."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
