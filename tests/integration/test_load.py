@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -16,6 +17,7 @@ import gradserve
 from gradserve import codec
 from gradserve.v1 import inference_pb2, inference_pb2_grpc, model_pb2, model_pb2_grpc
 from tests.support.server import RunningServer, start_server
+from tests.support.tokens import TokensFile
 
 WIDTH = 1024
 ROWS = 64
@@ -89,6 +91,37 @@ def test_a_caller_who_asks_for_little_is_answered_while_another_floods_the_serve
     flooding: asyncio.Future[object]
     codes = asyncio.run(both())
     assert set(codes) == {grpc.StatusCode.OK}
+
+
+@pytest.fixture
+def guarded_server(tmp_path: Path) -> Iterator[tuple[RunningServer, dict[str, str]]]:
+    """One that asks for tokens, and the tokens of two callers."""
+    file = TokensFile(tmp_path / "tokens.toml")
+    texts = {name: file.add(name) for name in ("greedy", "modest")}
+    flags = ("--set", f"batching.max_queue_rows={ROOM * ROWS}", *file.flags)
+    with start_server(*flags) as server:
+        with gradserve.Client(server.target, token=texts["modest"]) as client:
+            client.create_model("slow", gradserve.MLP(WIDTH, [WIDTH, WIDTH], WIDTH), seed=0, device="cpu")
+        yield server, texts
+        assert "Traceback" not in server.log()
+
+
+def test_callers_of_one_connection_are_told_apart_by_their_tokens(guarded_server):
+    server, texts = guarded_server
+    bearers = {name: (("authorization", f"Bearer {text}"),) for name, text in texts.items()}
+
+    async def both() -> list[grpc.StatusCode]:
+        async with connection(server) as channel:
+            forward = inference_pb2_grpc.InferenceServiceStub(channel).Forward
+            greedy = [outcome(forward(request(), timeout=20, metadata=bearers["greedy"])) for _ in range(80)]
+            flooding = asyncio.gather(*greedy)
+            codes = []
+            while not flooding.done():
+                codes.append((await outcome(forward(request(), timeout=20, metadata=bearers["modest"])))[0])
+            assert grpc.StatusCode.RESOURCE_EXHAUSTED in {code for code, _ in await flooding}
+            return codes
+
+    assert set(asyncio.run(both())) == {grpc.StatusCode.OK}
 
 
 def test_health_and_management_answer_while_requests_are_refused(small_server):

@@ -10,21 +10,18 @@ from gradserve_server.rpc import Context
 
 
 class CallOrigin:
-    """The origin of a request, or of all requests of a stream, read off the call when asked."""
+    """The origin of a request, or of all requests of a stream.
 
-    __slots__ = ("_caller", "_context", "_identity")
+    Attributes:
+        caller: His identity. Without token and certificate that is an address: each connection is a caller of its own.
+    """
+
+    __slots__ = ("_context", "caller")
 
     def __init__(self, context: Context, identity: Callable[[Context], str]) -> None:
+        """Take note of the caller, in whose task alone his token is known: requests are let in in others' turns."""
         self._context = context
-        self._identity = identity
-        self._caller: str | None = None
-
-    @property
-    def caller(self) -> str:
-        """His identity. Without token and certificate that is an address: each connection is a caller of its own."""
-        if self._caller is None:
-            self._caller = self._identity(self._context)
-        return self._caller
+        self.caller = identity(context)
 
     @property
     def seconds_left(self) -> float | None:
@@ -33,9 +30,13 @@ class CallOrigin:
 
 
 class ItemOrigin:
-    """The origin of one request, which may have less time than its call."""
+    """The origin of one request, which may have less time than its call.
 
-    __slots__ = ("_call", "_deadline")
+    Attributes:
+        caller: That of the call.
+    """
+
+    __slots__ = ("_call", "_deadline", "caller")
 
     def __init__(self, call: Origin, timeout: float) -> None:
         """Take note of the time.
@@ -45,12 +46,8 @@ class ItemOrigin:
             timeout: The seconds that the request has from now on.
         """
         self._call = call
+        self.caller = call.caller
         self._deadline = time.monotonic() + timeout
-
-    @property
-    def caller(self) -> str:
-        """That of the call."""
-        return self._call.caller
 
     @property
     def seconds_left(self) -> float:
