@@ -63,7 +63,8 @@ class Dispatcher:
         reason = error.reason if isinstance(error, ServiceError) else ""
         ended = perf_counter()
         rows = request.rows if error is None else 0
-        self._instruments.request_finished(
+        request.context.run(
+            self._instruments.request_finished,
             RequestFact(
                 request.model,
                 request.operation.name,
@@ -75,7 +76,7 @@ class Dispatcher:
                 reason,
                 request.batch,
                 ended,
-            )
+            ),
         )
 
 

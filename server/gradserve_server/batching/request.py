@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Generic, Protocol, TypeVar
@@ -40,6 +41,7 @@ class Request(Generic[CallT, ResultT, ReplyT]):
         reply: Makes the reply of a result and the version that computed it; called on the thread that computes.
         origin: Who asks, and until when.
         arrived: When it came, by `time.perf_counter`.
+        context: That of its call, of which those who are told of its end may ask: it ends in whoever's turn.
         rows: How many rows were computed for it; 0 until then.
         queue_seconds: How long it waited to be computed; None until then.
         finite: Whether every number of its result is finite; True until there is one.
@@ -52,6 +54,7 @@ class Request(Generic[CallT, ResultT, ReplyT]):
     reply: Callable[[ResultT, int], ReplyT]
     origin: Origin
     arrived: float = field(default_factory=perf_counter)
+    context: Context = field(default_factory=copy_context)
     rows: int = 0
     queue_seconds: float | None = None
     finite: bool = True

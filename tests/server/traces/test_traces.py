@@ -121,6 +121,27 @@ def test_each_request_of_a_stream_is_an_event_of_its_span(traced: RunningServer,
     assert values(span.events[0].attributes)["gradserve.model"] == "fragile"
 
 
+def test_each_of_the_calls_that_are_computed_together_is_told_in_its_own_span_and_line(
+    traced: RunningServer, collector: Collector
+):
+    rows = {f"together-{count}": count for count in range(1, 33)}
+    with grpc.insecure_channel(traced.target) as channel:
+        ask = inference_pb2_grpc.InferenceServiceStub(channel).Forward
+        requests = {
+            name: inference_pb2.ForwardRequest(model="fragile", input=codec.encode(np.zeros((count, 2), np.float32)))
+            for name, count in rows.items()
+        }
+        calls = [
+            ask.future(request, metadata=[("x-request-id", name)], timeout=20) for name, request in requests.items()
+        ]
+        for call in calls:
+            call.result()
+
+    spans = {name: values(collector.span(name).attributes) for name in rows}
+    assert {name: attributes.get("gradserve.rows") for name, attributes in spans.items()} == rows
+    assert {name: line_of(traced, ACCESS, name).get("rows") for name in rows} == rows
+
+
 def test_a_change_is_a_span_with_its_model(traced: RunningServer, collector: Collector):
     with gradserve.Client(traced.target) as client:
         client.create_model("made", gradserve.MLP(1, [], 1))
